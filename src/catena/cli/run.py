@@ -1,0 +1,80 @@
+"""catena run: label a data set with a chain."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["command", "run_and_show"]
+
+
+@click.command(name="run")
+@click.argument("task", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the run; the same command resumes it.",
+)
+@click.option(
+    "--update",
+    is_flag=True,
+    help="Go on although rows, prompts or link settings changed; buy only what is new.",
+)
+@click.option("--fresh", is_flag=True, help="Move an earlier run in this folder aside first.")
+@click.option(
+    "--retry-failed", is_flag=True, help="Ask again where a link failed for a reason that may have passed."
+)
+@click.pass_obj
+def command(
+    output: Any, task: Path, data: Path, out: Path, update: bool, fresh: bool, retry_failed: bool
+) -> None:
+    """Label DATA with the chain of TASK.
+
+    DATA is a .csv, .tsv, .jsonl, .parquet or .arrow file. A killed or stopped run goes on where it was; a finished one
+    does nothing; another chain, policy or aggregate re-decides from the votes at hand and buys only those it lacks.
+    """
+    from catena.task import load_task
+
+    run_and_show(output, load_task(task), data, out, update=update, fresh=fresh, retry_failed=retry_failed)
+
+
+def run_and_show(output: Any, task: Any, data: Path, out: Path, **how: bool) -> None:
+    """Run a task and show what it did."""
+    from catena.cli.watch import Watcher
+    from catena.engine.run import Run
+
+    watcher = Watcher()
+    with watcher.showing():
+        outcome = Run(task, data, out).execute(watch=watcher.begin, **how)
+    for warning in outcome.warnings:
+        output.warn(warning)
+    if outcome.did_nothing:
+        output.say(f"{out} is finished and nothing has changed: nothing to do.")
+    elif outcome.reused:
+        output.say(f"{outcome.reused:,} votes were taken from the ledger or shared by equal prompts.")
+    show(output, out, task)
+
+
+def show(output: Any, out: Path, task: Any) -> None:
+    """Print the tables of a finished run, and where its labels are."""
+    from catena.cli.tables import classes_table, links_table, saving_line, scores_table
+    from catena.engine.results import LABELS_FILE
+    from catena.evaluate.describe import describe_run, evaluate_run
+    from catena.ledger import Ledger
+
+    ledger = Ledger(out)
+    try:
+        run = describe_run(ledger, task)
+        output.say(links_table(run), saving_line(run))
+        if task.data.gold and any(ledger.gold()):
+            scores = evaluate_run(ledger, task)
+            run["scores"] = scores
+            output.say("", scores_table(scores, task.aggregate), classes_table(scores))
+    finally:
+        ledger.close()
+    if run["failed"]:
+        output.say(f"{run['failed']:,} of {run['n']:,} rows have no label; the column 'reason' says why.")
+    output.say(f"Labels: {out / LABELS_FILE}")
+    output.result(run | {"labels": str(out / LABELS_FILE)})

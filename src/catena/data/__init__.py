@@ -1,0 +1,1 @@
+"""Rows and votes, in and out of files and frames."""

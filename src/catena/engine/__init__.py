@@ -1,0 +1,1 @@
+"""Runs a chain over items."""

@@ -1,0 +1,54 @@
+"""Whether a link still works: a failing one must not flood the dearer ones behind it."""
+
+from collections import Counter, deque
+
+from catena.errors import LinkError
+from catena.types import Answer, Failure
+
+__all__ = ["Health"]
+
+WINDOW = 50
+MOST_FAILED = 0.5
+ITEMS_OWN = frozenset(
+    {"empty", "too_long", "no_label", "many_labels", "refused", "filtered", "cut", "missing"}
+)
+"""Failures that are about the item: they move on to the next link and say nothing about this one."""
+
+
+class Health:
+    """Watches the last 50 answers of a link and stops the run when more than half of them are its own failures."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._recent: deque[bool] = deque(maxlen=WINDOW)
+        self._errors: Counter[str] = Counter()
+        self._worked = False
+
+    def see(self, answer: Answer) -> None:
+        """Count one answer of a call.
+
+        Raises:
+            LinkError: Too many failed; the message has the three most frequent errors.
+        """
+        failed = isinstance(answer, Failure) and answer.reason not in ITEMS_OWN
+        self._recent.append(failed)
+        self._worked = self._worked or not failed
+        if failed:
+            self._errors[answer.message] += 1  # type: ignore[union-attr]
+            if len(self._recent) == WINDOW and sum(self._recent) > MOST_FAILED * WINDOW:
+                raise self._error(f"{sum(self._recent)} of its last {WINDOW} calls failed")
+
+    def end(self) -> None:
+        """Check a link that has finished.
+
+        Raises:
+            LinkError: All its calls failed.
+        """
+        if self._recent and not self._worked:
+            raise self._error("all its calls failed")
+
+    def _error(self, what: str) -> LinkError:
+        errors = "; ".join(f"{message} ({count:,} x)" for message, count in self._errors.most_common(3))
+        return LinkError(
+            f"link '{self._name}': {what}: {errors}.", "Put it right, then run the same command to go on."
+        )

@@ -1,0 +1,170 @@
+"""All links of a chain at work at the same time: what one surely forwards, the next one gets at once."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catena.engine.inbox import Inbox
+from catena.engine.progress import LinkProgress, Progress
+from catena.engine.stage import Board, Stage
+from catena.errors import CatenaError, StoppedError
+from catena.ledger import Ledger
+from catena.ledger.writer import Writer
+from catena.routing import ShareStream, exact_shares, quotas
+from catena.task import TaskSpec
+from catena.types import Link
+
+__all__ = ["Pipeline"]
+
+
+class Pipeline:
+    """The chain over the items of a ledger.
+
+    Args:
+        task: Labels, shares and limits.
+        links: The links in the order of the chain.
+        numbers: Their numbers in the ledger.
+        ledger: Items and votes.
+        tie: Settles ties, uint64 [n].
+    """
+
+    def __init__(
+        self,
+        task: TaskSpec,
+        links: Sequence[Link],
+        numbers: Sequence[int],
+        ledger: Ledger,
+        tie: NDArray[np.uint64],
+    ) -> None:
+        self._ledger = ledger
+        self._links = links
+        self._numbers = numbers
+        self._task = task
+        self._tie = tie
+        n = len(tie)
+        self._quotas = quotas(n, exact_shares(task.share, len(links)))
+        self.progress = Progress(n)
+        for link, (expected, _) in zip(links, self._quotas, strict=True):
+            self.progress.links.append(LinkProgress(link.name, link.capabilities.model, expected))
+        labels = tuple(task.labels)
+        self.boards = [Board(*ledger.decided(number, labels, n)) for number in numbers]
+        self._stages: list[Stage] = []
+        self._seconds: list[float] = []
+        self._stopping = ""
+
+    async def run(self) -> None:
+        """Get every vote that the chain needs; all of them are committed when this returns.
+
+        Raises:
+            StoppedError: A signal, a link or the ledger stopped the run; all votes so far are committed.
+        """
+        self._stages = self._build()
+        self._seconds = [0.0] * len(self._stages)
+        writer = self._ledger.writer(self._committed)
+        try:
+            with _signals(self.stop):
+                async with asyncio.TaskGroup() as group:
+                    for at, stage in enumerate(self._stages):
+                        group.create_task(self._run_stage(at, stage, writer))
+        except BaseExceptionGroup as several:
+            raise _first(several) from None
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+        finally:
+            await writer.close()
+            for at, link in enumerate(self._links):
+                await link.close()
+                self._ledger.add_seconds(self._numbers[at], self._seconds[at])
+        if self._stopping:
+            raise StoppedError(
+                f"stopped by {self._stopping}; every vote so far is kept.", "The same command goes on."
+            )
+
+    def stop(self, why: str) -> None:
+        """Finish the calls in flight, begin no other; a second time, stop at once."""
+        if self._stopping:
+            raise KeyboardInterrupt
+        self._stopping = why
+        for stage in self._stages:
+            stage.stop()
+
+    def _build(self) -> list[Stage]:
+        inboxes = [Inbox(range(len(self._tie)))] + [Inbox() for _ in self._links[1:]]
+        last = len(self._links) - 1
+        return [
+            Stage(
+                link=link,
+                number=self._numbers[at],
+                labels=tuple(self._task.labels),
+                board=self.boards[at],
+                tie=self._tie,
+                stream=ShareStream(self._quotas[at][1]),
+                inbox=inboxes[at],
+                forward=inboxes[min(at + 1, last)].put,
+                max_chars=self._task.max_chars,
+                progress=self.progress.links[at],
+                warn=self.progress.warnings.append,
+            )
+            for at, link in enumerate(self._links)
+        ]
+
+    def _committed(self, group: list[tuple[int, bytes]]) -> None:
+        for number, key in group:
+            self._stages[self._numbers.index(number)].committed(key)
+
+    async def _run_stage(self, at: int, stage: Stage, writer: Writer) -> None:
+        started = time.monotonic()
+        try:
+            await stage.run(self._ledger, writer)
+        finally:
+            if stage.progress.calls:
+                self._seconds[at] = time.monotonic() - started
+        if at + 1 < len(self._stages):
+            self._stages[at + 1].inbox.close()
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[str], None]) -> Iterator[None]:
+    """Let Ctrl+C and SIGTERM stop the run gently, the second time at once."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    names = {signal.SIGINT: "Ctrl+C", signal.SIGTERM: "SIGTERM"}
+
+    def handle(number: signal.Signals) -> None:
+        try:
+            stop(names[number])
+        except KeyboardInterrupt:
+            if task:
+                task.cancel()
+
+    installed = []
+    for number in names:
+        with contextlib.suppress(
+            NotImplementedError, RuntimeError, ValueError
+        ):  # not the main thread, or Windows
+            loop.add_signal_handler(number, handle, number)
+            installed.append(number)
+    try:
+        yield
+    finally:
+        for number in installed:
+            loop.remove_signal_handler(number)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error that a user can act on, among those that stopped the stages."""
+    errors: list[BaseException] = []
+    todo: list[BaseException] = [group]
+    while todo:
+        error = todo.pop()
+        if isinstance(error, BaseExceptionGroup):
+            todo.extend(reversed(error.exceptions))
+        else:
+            errors.append(error)
+    return next((error for error in errors if isinstance(error, CatenaError)), errors[0])

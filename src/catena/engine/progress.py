@@ -1,0 +1,30 @@
+"""Counts of a run as it goes, for whoever watches."""
+
+from dataclasses import dataclass, field
+
+__all__ = ["LinkProgress", "Progress"]
+
+
+@dataclass
+class LinkProgress:
+    """What one link has done so far. `expected` is how many items it will receive; `reused` were in the ledger."""
+
+    name: str
+    model: str
+    expected: int
+    received: int = 0
+    answered: int = 0
+    forwarded: int = 0
+    failed: int = 0
+    reused: int = 0
+    calls: int = 0
+    cost_usd: float = 0.0
+
+
+@dataclass
+class Progress:
+    """What the whole run has done so far."""
+
+    items: int
+    links: list[LinkProgress] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)

@@ -1,0 +1,240 @@
+"""A run: a folder that a task and its rows become, that any later command goes on from."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from catena import __version__
+from catena.data.rows import Rows, read_rows
+from catena.engine.pipeline import Pipeline
+from catena.engine.progress import Progress
+from catena.engine.results import LABELS_FILE, write_labels
+from catena.errors import ChangedError, InputError, TaskError
+from catena.ledger import Ledger, RunLock
+from catena.links import open_link
+from catena.prompts import Prompter
+from catena.routing import exact_shares, ties
+from catena.task import TaskSpec
+
+__all__ = ["Outcome", "Run", "task_of"]
+
+Watch = Callable[[Progress], Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Args:
+        folder: The run's folder.
+        did_nothing: It was finished already and nothing had changed.
+        reused: Votes that were in the ledger.
+        warnings: Lines for the user.
+    """
+
+    folder: Path
+    did_nothing: bool = False
+    reused: int = 0
+    warnings: Sequence[str] = ()
+
+
+class Run:
+    """One task over one input, in one folder. Building it validates everything; nothing is paid before `execute`.
+
+    Args:
+        task: What to do.
+        data: A file, or a DataFrame or Arrow table.
+        folder: Where the run lives; made if it is not there.
+
+    Raises:
+        TaskError: The task does not fit the links or the columns.
+        DataError: The rows have structural faults.
+    """
+
+    def __init__(self, task: TaskSpec, data: Any, folder: Path) -> None:
+        self.task = task
+        self.folder = folder
+        exact_shares(task.share, len(task.chain))
+        self.links = [open_link(spec, task) for spec in task.chain]
+        self.rows: Rows = read_rows(data, task.data, task.labels.keys())
+        _check_templates(task, self.rows.column_names)
+
+    def execute(
+        self,
+        *,
+        update: bool = False,
+        fresh: bool = False,
+        retry_failed: bool = False,
+        watch: Watch | None = None,
+    ) -> Outcome:
+        """Get every vote that is missing, then write the labels.
+
+        Args:
+            update: Go on although rows, prompts or link settings changed; only new questions are bought.
+            fresh: Move the folder aside first.
+            retry_failed: Ask again where a link failed for a reason that may have passed.
+            watch: Called with the counts when the work begins.
+
+        Raises:
+            ChangedError: The folder holds a run of other rows, prompts or settings, and `update` is not given.
+            StoppedError: The run stopped before its end and can be resumed.
+        """
+        if fresh:
+            _move_aside(self.folder)
+        _make_folder(self.folder)
+        lock = RunLock(self.folder)
+        try:
+            ledger = Ledger(self.folder, write=True)
+            try:
+                return self._execute(ledger, update=update, retry_failed=retry_failed, watch=watch)
+            finally:
+                ledger.close()
+        finally:
+            lock.release()
+
+    def _execute(self, ledger: Ledger, *, update: bool, retry_failed: bool, watch: Watch | None) -> Outcome:
+        self._admit(ledger, update=update)
+        numbers = [
+            ledger.put_link(link.name, link.fingerprint, link.capabilities.model) for link in self.links
+        ]
+        decision = self._decision_key()
+        done = ledger.get("finished") == decision and (self.folder / LABELS_FILE).exists()
+        if retry_failed or not ledger.get("finished"):
+            done = not ledger.forget_transient() and done
+        if done:
+            return Outcome(self.folder, did_nothing=True)
+        ledger.put(task=msgspec.to_builtins(self.task), finished=None, stopped=None)
+        tie = ties(ledger.ids(), self.task.seed)
+        pipeline = Pipeline(self.task, self.links, numbers, ledger, tie)
+        if watch:
+            watch(pipeline.progress)
+        try:
+            _run_async(pipeline.run())
+        except BaseException as error:
+            ledger.put(stopped=str(error) or type(error).__name__)
+            raise
+        write_labels(ledger, self.task, self.folder / LABELS_FILE)
+        ledger.put(finished=decision)
+        progress = pipeline.progress
+        return Outcome(
+            self.folder, False, sum(link.reused for link in progress.links), tuple(progress.warnings)
+        )
+
+    def _admit(self, ledger: Ledger, *, update: bool) -> None:
+        """Take the rows in, or see that they are the ones of the run; refuse changed links and rows."""
+        changed = []
+        for link in self.links:
+            known = ledger.links().get(link.name)
+            if known and known[1] != link.fingerprint and (votes := ledger.votes_count(known[0])):
+                changed.append(
+                    f"link '{link.name}' has other settings or labels than those of its {votes:,} votes"
+                )
+        facts = {
+            "columns": self.rows.column_names,
+            "id_type": self.rows.id_type,
+            "template": self._template_key(),
+            "version": __version__,
+            "source": self.rows.name,
+        }
+        before = ledger.get("template")
+        if ledger.get("columns") is None:
+            ledger.replace_items(self.rows, **facts)
+            return
+        if before != facts["template"]:
+            changed.append("the instruction or the prompt changed, and with it every question")
+        rows = ledger.compare_items(self.rows)
+        if rows:
+            changed.append(f"rows changed ({rows})")
+        if changed and not update:
+            raise ChangedError(
+                f"{self.folder} holds another run: {'; '.join(changed)}.",
+                "Add --update to go on and buy only what is new, --fresh to move the old run aside, or choose another --out.",
+            )
+        if rows or before != facts["template"]:
+            ledger.replace_items(self.rows, **facts)
+
+    def _template_key(self) -> str:
+        """Return what changes when questions change although rows and links do not."""
+        task = self.task
+        said = [
+            task.instruction,
+            task.prompt,
+            dict(task.labels),
+            msgspec.to_builtins(task.data),
+            task.max_chars,
+        ]
+        return hashlib.blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()
+
+    def _decision_key(self) -> str:
+        task = self.task
+        said = [
+            [link.name for link in self.links],
+            task.share,
+            task.aggregate,
+            task.seed,
+            msgspec.to_builtins(task.data),
+        ]
+        return hashlib.blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()
+
+
+def task_of(ledger: Ledger) -> TaskSpec:
+    """Return the task that a run was last given.
+
+    Raises:
+        InputError: The run never began.
+    """
+    stored = ledger.get("task")
+    if stored is None:
+        raise InputError(f"{ledger.folder}: the run has not begun.", "Run the same catena run command again.")
+    return msgspec.convert(stored, TaskSpec)
+
+
+def _check_templates(task: TaskSpec, columns: list[str]) -> None:
+    try:
+        Prompter(task).check(columns)
+    except TaskError as error:
+        if task.data.target is None and "target" in error.message:
+            raise TaskError(error.message, "Name the column: data: {target: COLUMN}.") from error
+        raise
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (
+            any(folder.iterdir())
+            and not (folder / "lock").exists()
+            and not (folder / "ledger.sqlite").exists()
+        ):
+            raise InputError(
+                f"{folder} holds other files and no run.", "Choose an empty or new folder for --out."
+            )
+    except OSError as error:
+        raise InputError(
+            f"{folder}: can't be used as the run's folder: {error.strerror}.", "Choose another --out."
+        ) from error
+
+
+def _move_aside(folder: Path) -> None:
+    if not folder.exists():
+        return
+    lock = RunLock(folder)
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
+        number += 1
+    folder.rename(aside)
+    lock.release()
+
+
+def _run_async(work: Any) -> None:
+    try:
+        import uvloop  # noqa: PLC0415 - not on Windows
+    except ImportError:  # pragma: no cover - Windows
+        asyncio.run(work)
+    else:
+        uvloop.run(work)

@@ -1,0 +1,232 @@
+"""One link at work: takes rows in, gets a vote for each, keeps or forwards it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catena.engine.health import Health
+from catena.engine.inbox import Inbox, Queue
+from catena.engine.progress import LinkProgress
+from catena.engine.retry import Asker
+from catena.ledger import Ledger
+from catena.ledger.writer import Writer
+from catena.links.identity import vote_key
+from catena.routing import Standing, standing
+from catena.types import Answer, Failure, Item, Link, Vote
+
+__all__ = ["Board", "Stage", "Stream"]
+
+BLOCK = 128
+
+
+class Stream(Protocol):
+    """The streaming form of a policy at one link."""
+
+    def offer(self, row: int, standing: Standing) -> int | None:
+        """Take one item in; return a row that is surely forwarded, if there is one now."""
+        ...
+
+
+@dataclass
+class Board:
+    """What one link has said about all n items.
+
+    Args:
+        answered: Whether there is a vote or a failure, bool [n].
+        label: Label index, -1 for none, int16 [n].
+        confidence: NaN for none, float64 [n].
+    """
+
+    answered: NDArray[np.bool_]
+    label: NDArray[np.int16]
+    confidence: NDArray[np.float64]
+
+
+class Stage:
+    """Runs one link over the rows that reach it. Every row is settled exactly once.
+
+    Equal prompts are bought once: later rows wait for the answer on its way, or take the stored one.
+
+    Args:
+        link: The annotator.
+        number: Its number in the ledger.
+        labels: The task's labels.
+        board: What is known already; filled in.
+        tie: Settles ties, uint64 [n].
+        stream: Decides which rows are forwarded.
+        inbox: Where rows come from.
+        forward: Takes a forwarded row.
+        max_chars: Longer texts fail without a call.
+        progress: Counts.
+        warn: Takes a line for the user.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        number: int,
+        labels: tuple[str, ...],
+        board: Board,
+        tie: NDArray[np.uint64],
+        stream: Stream,
+        inbox: Inbox,
+        forward: Callable[[int], None],
+        max_chars: int,
+        progress: LinkProgress,
+        warn: Callable[[str], None],
+    ) -> None:
+        self.inbox = inbox
+        self.progress = progress
+        self._link = link
+        self._number = number
+        self._labels = {label: at for at, label in enumerate(labels)}
+        self._board = board
+        self._tie = tie
+        self._stream = stream
+        self._forward = forward
+        self._max_chars = max_chars
+        self._warn = warn
+        self._warned = False
+        self._asker = Asker(link)
+        self._health = Health(link.name)
+        can = link.capabilities
+        self._queue: Queue[tuple[bytes, str]] = Queue(2 * can.batch * can.concurrency)
+        self._waiting: dict[bytes, list[int]] = {}
+        self._uncommitted: dict[bytes, Answer] = {}
+        self._feeder: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    async def run(self, ledger: Ledger, writer: Writer) -> None:
+        """Work until every row of the inbox is settled, or `stop` is called.
+
+        Raises:
+            LinkError: The link is unusable as a whole.
+            LedgerError: Votes can't be stored.
+        """
+        async with asyncio.TaskGroup() as group:
+            self._feeder = group.create_task(self._feed(ledger, writer))
+            for _ in range(self._link.capabilities.concurrency):
+                group.create_task(self._work(writer))
+        if not self._stopped:
+            self._health.end()
+
+    def stop(self) -> None:
+        """Finish the calls in flight and begin no other."""
+        self._stopped = True
+        if self._feeder:
+            self._feeder.cancel()
+        self._queue.close(drop=True)
+
+    def committed(self, key: bytes) -> None:
+        """Learn that the answer to a key is in the ledger."""
+        self._uncommitted.pop(key, None)
+
+    async def _feed(self, ledger: Ledger, writer: Writer) -> None:
+        while rows := await self.inbox.take(BLOCK):
+            self.progress.received += len(rows)
+            known = [row for row in rows if self._board.answered[row]]
+            for row in known:
+                self._settle_known(row)
+            if len(known) < len(rows):
+                await self._look_up([row for row in rows if not self._board.answered[row]], ledger, writer)
+            else:
+                await asyncio.sleep(0)
+        self._queue.close()
+
+    async def _look_up(self, rows: list[int], ledger: Ledger, writer: Writer) -> None:
+        """Settle rows whose answer is known; put the others' questions into the queue."""
+        asked = [
+            (row, prompt, self._key(item, prompt), self._unaskable(item))
+            for row, item, prompt in self._render(rows, ledger)
+        ]
+        stored = ledger.find(self._number, [key for _, _, key, _ in asked])
+        answered: list[tuple[int, bytes, Answer, bool]] = []
+        questions: list[tuple[bytes, str]] = []
+        for row, prompt, key, failure in asked:  # without a pause, so that no answer comes in between
+            answer = stored.get(key) or self._uncommitted.get(key)
+            if answer is not None:
+                answered.append((row, key, answer, False))
+            elif key in self._waiting:
+                self._waiting[key].append(row)
+            elif failure is not None:
+                self._uncommitted[key] = failure
+                answered.append((row, key, failure, True))
+            else:
+                self._waiting[key] = [row]
+                questions.append((key, prompt))
+        for row, key, answer, new in answered:
+            self.progress.reused += not new
+            await writer.append(self._number, key, (row,), answer if new else None)
+            self._settle(row, answer)
+        for question in questions:
+            await self._queue.put(question)
+
+    def _render(self, rows: list[int], ledger: Ledger) -> list[tuple[int, Item, str]]:
+        return [(item.row, item, self._link.render(item)) for item in ledger.items(rows)]
+
+    def _key(self, item: Item, prompt: str) -> bytes:
+        return vote_key(
+            self._link.fingerprint, f"{item.id}\0{prompt}" if self._link.capabilities.per_item else prompt
+        )
+
+    def _unaskable(self, item: Item) -> Failure | None:
+        if not item.text.strip():
+            return Failure("empty", "the text is empty")
+        if len(item.text) > self._max_chars:
+            return Failure(
+                "too_long",
+                f"the text has {len(item.text):,} characters, more than max_chars: {self._max_chars:,}",
+            )
+        return None
+
+    async def _work(self, writer: Writer) -> None:
+        batch = self._link.capabilities.batch
+        while questions := await self._queue.take(batch):
+            answers = await self._asker.ask([prompt for _, prompt in questions])
+            for (key, _), answer in zip(questions, answers, strict=True):
+                await self._take(key, answer, writer)
+            for answer in answers:
+                self._health.see(answer)
+
+    async def _take(self, key: bytes, answer: Answer, writer: Writer) -> None:
+        rows = self._waiting.pop(key)
+        self._uncommitted[key] = answer
+        self.progress.calls += answer.usage.calls
+        self.progress.cost_usd += answer.usage.cost_usd or 0.0
+        self.progress.reused += len(rows) - 1
+        await writer.append(self._number, key, rows, answer)
+        for row in rows:
+            self._settle(row, answer)
+
+    def _settle(self, row: int, answer: Answer) -> None:
+        board = self._board
+        board.answered[row] = True
+        if isinstance(answer, Vote):
+            board.label[row] = self._labels.get(answer.label, -1)
+            if answer.confidence is not None:
+                board.confidence[row] = answer.confidence
+            elif not self._warned:
+                self._warned = True
+                self._warn(
+                    f"link '{self._link.name}' gives no log-probabilities: its votes have no confidence and rank lowest."
+                )
+        self._decide(row)
+
+    def _settle_known(self, row: int) -> None:
+        self.progress.reused += 1
+        self._decide(row)
+
+    def _decide(self, row: int) -> None:
+        board = self._board
+        voted = bool(board.label[row] >= 0)
+        self.progress.answered += 1
+        self.progress.failed += not voted
+        stands = standing(voted=voted, confidence=float(board.confidence[row]), tie=int(self._tie[row]))
+        forwarded = self._stream.offer(row, stands)
+        if forwarded is not None:
+            self.progress.forwarded += 1
+            self._forward(forwarded)

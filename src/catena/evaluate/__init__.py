@@ -1,0 +1,1 @@
+"""How good labels are, and what other chains would have done."""

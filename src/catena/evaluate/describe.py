@@ -1,0 +1,154 @@
+"""What a run did: each link's part in it, what it cost, and how good its labels are."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catena.aggregate import RULES
+from catena.data.votes import VoteTable
+from catena.engine.results import LABELS_FILE, decide_run, run_votes
+from catena.errors import InputError
+from catena.evaluate.metrics import Scores, score
+from catena.ledger import Ledger
+from catena.task import TaskSpec
+
+__all__ = ["describe_run", "evaluate_run", "progress_of_run"]
+
+
+def progress_of_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
+    """Return how far a run is, finished or not; works while another process runs it."""
+    numbers = ledger.links()
+    finished = ledger.get("finished") is not None
+    links = []
+    for spec in task.chain:
+        if spec.name in numbers:
+            number = numbers[spec.name][0]
+            answered, failed = ledger.asked_count(number)
+            links.append({"link": spec.name, "answered": answered, "failed": failed, **ledger.spent(number)})
+    return {
+        "run": str(ledger.folder),
+        "state": "finished" if finished else "stopped" if ledger.get("stopped") else "unfinished",
+        "stopped": ledger.get("stopped"),
+        "n": ledger.items_count(),
+        "links": links,
+        "cost_usd": _sum([link["cost_usd"] for link in links]),
+    }
+
+
+def describe_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
+    """Return what each link of a finished run received, kept, forwarded, failed and used, and how good it was.
+
+    Raises:
+        InputError: The run is not finished.
+    """
+    votes = _finished_votes(ledger, task)
+    decision = decide_run(votes, task)
+    final = decision.labels(task.aggregate, votes.label)
+    kept = np.bincount(decision.kept_by, minlength=len(votes.links))
+    links = []
+    for j, name in enumerate(votes.links):
+        here = decision.reached[j]
+        seen = decision.seen[j]
+        number = ledger.links()[name][0]
+        links.append(
+            {
+                "link": name,
+                "model": ledger.model(number),
+                "received": int(here.sum()),
+                "kept": int(kept[j]),
+                "forwarded": int(here.sum() - kept[j]),
+                "failed": int((here & ~votes.voted[j]).sum()),
+                **ledger.spent(number),
+                "agreement": float((votes.label[j][seen] == final[seen]).mean()) if seen.any() else None,
+            }
+        )
+    return {
+        "run": str(ledger.folder),
+        "n": len(votes),
+        "labelled": int((final >= 0).sum()),
+        "failed": int((final < 0).sum()),
+        "aggregate": task.aggregate,
+        "links": links,
+        "cost_usd": _sum([link["cost_usd"] for link in links]),
+        "dearest": _dearest(links, len(votes)),
+    }
+
+
+def evaluate_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
+    """Return the scores of each link on what it saw, of each aggregate, and of the labels as exported.
+
+    Raises:
+        InputError: The run is not finished, or there is no gold.
+    """
+    votes = _finished_votes(ledger, task)
+    if not (votes.gold >= 0).any():
+        raise InputError(
+            f"{ledger.folder}: there is no gold to evaluate against.",
+            "Name its column: data: {gold: COLUMN}.",
+        )
+    decision = decide_run(votes, task)
+    exported = _exported(ledger, votes)
+    return {
+        "n": len(votes),
+        "labelled": int((exported >= 0).sum()),
+        "failed": int((exported < 0).sum()),
+        "links": [
+            {
+                "link": name,
+                "received": int(decision.reached[j].sum()),
+                **_flat(_on(votes, j, decision.reached[j])),
+            }
+            for j, name in enumerate(votes.links)
+        ],
+        "aggregates": {
+            rule: _flat(score(votes.gold, decision.labels(rule, votes.label), votes.labels)) for rule in RULES
+        },
+        "final": _flat(score(votes.gold, exported, votes.labels)),
+    }
+
+
+def _finished_votes(ledger: Ledger, task: TaskSpec) -> VoteTable:
+    if ledger.get("finished") is None:
+        raise InputError(
+            f"{ledger.folder}: the run is not finished.", "Run the same catena run command to go on."
+        )
+    return run_votes(ledger, task)
+
+
+def _on(votes: VoteTable, link: int, here: NDArray[np.bool_]) -> Scores:
+    return score(np.where(here, votes.gold, -1).astype(np.int16), votes.label[link], votes.labels)
+
+
+def _exported(ledger: Ledger, votes: VoteTable) -> NDArray[np.int16]:
+    """Return the labels as they stand in the exported file."""
+    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
+
+    path = ledger.folder / LABELS_FILE
+    if not path.exists():
+        raise InputError(f"{path} is missing.", "Run the same catena run command to write it again.")
+    index: dict[str | None, int] = {label: at for at, label in enumerate(votes.labels)}
+    labels = pq.read_table(path, columns=["label"])["label"].to_pylist()
+    return np.fromiter((index.get(label, -1) for label in labels), np.int16, len(labels))
+
+
+def _flat(scores: Scores) -> dict[str, Any]:
+    per_class = {
+        c.label: {"precision": c.precision, "recall": c.recall, "f1": c.f1, "support": c.support}
+        for c in scores.per_class
+    }
+    return {**scores.brief(), "per_class": per_class}
+
+
+def _sum(costs: list[float | None]) -> float | None:
+    known = [cost for cost in costs if cost is not None]
+    return float(sum(known)) if known else None
+
+
+def _dearest(links: list[dict[str, Any]], n: int) -> dict[str, Any] | None:
+    """Return the link that costs most per item and what labelling all items with it would have cost, at its mean price."""
+    priced = [link for link in links if link["cost_usd"] and link["received"]]
+    if not priced:
+        return None
+    dearest = max(priced, key=lambda link: link["cost_usd"] / link["received"])
+    return {"link": dearest["link"], "cost_usd": dearest["cost_usd"] / dearest["received"] * n}

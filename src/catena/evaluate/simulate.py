@@ -1,0 +1,100 @@
+"""What a chain would have done: route and aggregate recorded votes, any order, without a single call."""
+
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from catena.aggregate import RULES, Decision, decide
+from catena.data.tables import write_table
+from catena.data.votes import VoteTable
+from catena.errors import InputError
+from catena.evaluate.metrics import score
+from catena.routing import exact_shares, least_first, ties
+
+__all__ = ["Simulator"]
+
+
+class Simulator:
+    """Replays chains over one vote table. What every order shares (the ranking within each link) is done once."""
+
+    def __init__(self, votes: VoteTable, seed: int = 0) -> None:
+        self.votes = votes
+        self._tie = ties(votes.item_ids.tolist(), seed)
+        self._order = least_first(votes.voted, votes.confidence, self._tie)
+
+    def decide(self, chain: Sequence[str], share: Sequence[float | str] | None = None) -> Decision:
+        """Route all items through a chain of these links.
+
+        Raises:
+            DataError: An unknown or repeated link.
+            InputError: Shares that don't fit the chain.
+        """
+        votes = self.votes.chain(chain)
+        order = self._order[[self.votes.links.index(name) for name in chain]]
+        return decide(votes.voted, votes.confidence, exact_shares(share, len(chain)), self._tie, order)
+
+    def run(self, chain: Sequence[str], share: Sequence[float | str] | None = None) -> dict[str, Any]:
+        """Return what each link received, kept, forwarded and cost, and how good the labels are."""
+        return self.describe(chain, self.decide(chain, share))
+
+    def describe(self, chain: Sequence[str], decision: Decision) -> dict[str, Any]:
+        """Return the figures of a decision, ready for JSON. Costs are those that are known; None where none is."""
+        votes = self.votes.chain(chain)
+        kept = np.bincount(decision.kept_by, minlength=len(chain))
+        links: list[dict[str, Any]] = []
+        for j, name in enumerate(chain):
+            here = decision.reached[j]
+            cost = votes.cost_usd[j][here & votes.recorded[j]]
+            links.append(
+                {
+                    "link": name,
+                    "received": int(here.sum()),
+                    "kept": int(kept[j]),
+                    "forwarded": int(here.sum() - kept[j]),
+                    "failed": int((here & ~votes.voted[j]).sum()),
+                    "missing": int((here & ~votes.recorded[j]).sum()),
+                    "cost_usd": None if np.isnan(votes.cost_usd[j]).all() else float(np.nansum(cost)),
+                }
+            )
+        costs = [link["cost_usd"] for link in links if link["cost_usd"] is not None]
+        return {
+            "chain": list(chain),
+            "n": len(votes),
+            "links": links,
+            "aggregates": {
+                rule: score(votes.gold, decision.labels(rule, votes.label), votes.labels).brief()
+                for rule in RULES
+            },
+            "cost_usd": float(sum(costs)) if costs else None,
+        }
+
+    def write_labels(self, chain: Sequence[str], decision: Decision, path: Path) -> None:
+        """Write item_id, kept_by (a link), and the labels by `last` and by `rank`, in input order."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        votes = self.votes.chain(chain)
+        names, labels = np.array(chain, dtype=object), np.array([*votes.labels, None], dtype=object)
+        columns = {
+            "item_id": votes.item_ids,
+            "kept_by": names[decision.kept_by],
+            "last": labels[decision.labels("last", votes.label)],
+            "rank": labels[decision.labels("rank", votes.label)],
+        }
+        table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+        write_table(path, table.schema, table.to_batches())
+
+    def permutations(
+        self, length: int, share: Sequence[float | str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Run every order of `length` of the links.
+
+        Raises:
+            InputError: Fewer links than that, or none asked for.
+        """
+        if not 1 <= length <= len(self.votes.links):
+            raise InputError(f"--permutations {length}: the vote table has {len(self.votes.links)} links.")
+        for chain in permutations(self.votes.links, length):
+            yield self.run(chain, share)

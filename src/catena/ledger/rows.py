@@ -1,0 +1,95 @@
+"""Answers as ledger rows and back; every row carries a digest of itself."""
+
+import struct
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from catena.types import Answer, Failure, Usage, Vote
+
+__all__ = ["INSERT_VOTE", "VOTE_COLUMNS", "answer_from", "digest", "vote_row"]
+
+VOTE_COLUMNS = (
+    "link, key, label, confidence, source, logprobs, text, calls, prompt_tokens, completion_tokens, cost_usd, "
+    "latency_ms, model, reason, message"
+)
+INSERT_VOTE = f"INSERT OR REPLACE INTO votes ({VOTE_COLUMNS}, digest) VALUES ({', '.join('?' * 16)})"  # noqa: S608
+
+_pack = msgspec.msgpack.Encoder().encode
+_NONE = float("nan")
+
+
+def digest(values: Sequence[Any]) -> bytes:
+    """Return the checksum of a row's values, 8 bytes."""
+    return blake2b(_pack(values), digest_size=8).digest()
+
+
+def vote_row(link: int, key: bytes, answer: Answer) -> tuple[Any, ...]:
+    """Return the columns of a vote or failure, its digest last."""
+    usage = answer.usage
+    used = (
+        usage.calls,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cost_usd,
+        usage.latency_ms,
+        answer.model,
+    )
+    values: tuple[Any, ...]
+    if isinstance(answer, Vote):
+        logprobs = _pack_floats(answer.logprobs)
+        values = (
+            link,
+            key,
+            answer.label,
+            answer.confidence,
+            answer.source,
+            logprobs,
+            answer.text,
+            *used,
+            None,
+            None,
+        )
+    else:
+        values = (link, key, None, None, "none", None, answer.text, *used, answer.reason, answer.message)
+    return (*values, digest(values))
+
+
+def answer_from(row: Sequence[Any]) -> Answer:
+    """Return the vote or failure of a row of `VOTE_COLUMNS`."""
+    (
+        _,
+        _,
+        label,
+        confidence,
+        source,
+        logprobs,
+        text,
+        calls,
+        prompt,
+        completion,
+        cost,
+        latency,
+        model,
+        reason,
+        message,
+    ) = row
+    usage = Usage(prompt, completion, cost, latency, calls)
+    if label is None:
+        return Failure(reason, message, text=text, usage=usage, model=model)
+    return Vote(label, confidence, source, _unpack_floats(logprobs), text, usage, model)
+
+
+def _pack_floats(values: Sequence[float | None] | None) -> bytes | None:
+    if values is None:
+        return None
+    return struct.pack(f"<{len(values)}d", *[_NONE if value is None else value for value in values])
+
+
+def _unpack_floats(packed: bytes | None) -> tuple[float | None, ...] | None:
+    if packed is None:
+        return None
+    values = struct.unpack(f"<{len(packed) // 8}d", packed)
+    return tuple(None if value != value else value for value in values)  # noqa: PLR0124 - NaN

@@ -1,0 +1,124 @@
+"""The one connection that writes: votes are committed in groups by a thread of its own."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+
+from catena.errors import LedgerError
+from catena.ledger.rows import INSERT_VOTE, vote_row
+from catena.types import Answer
+
+__all__ = ["Writer"]
+
+GROUP = 64
+LINGER_SECONDS = 0.01
+
+Entry = tuple[int, bytes, Sequence[int], Answer | None]
+
+
+class Writer:
+    """Takes votes in from the event loop and commits them in groups of at most 64.
+
+    At most 64 votes are uncommitted at any time: `append` waits while they are. So a kill loses no more than those,
+    besides the calls in flight.
+
+    Args:
+        connect: Opens the connection, in the thread that will use it.
+        committed: Called in the event loop with the (link, key) pairs of the answers in each committed group.
+    """
+
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], committed: Callable[[list[tuple[int, bytes]]], None]
+    ) -> None:
+        self._connect = connect
+        self._committed = committed
+        self._loop = asyncio.get_running_loop()
+        self._pending: list[Entry] = []
+        self._uncommitted = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
+        self._thread.start()
+
+    async def append(self, link: int, key: bytes, rows: Sequence[int], answer: Answer | None) -> None:
+        """Store that these rows asked for `key` of a link, and its answer unless the ledger has it.
+
+        Raises:
+            LedgerError: An earlier group could not be written.
+        """
+        while self._uncommitted >= GROUP and not self._error:
+            self._room.clear()
+            await self._room.wait()
+        self._check()
+        self._uncommitted += 1
+        with self._wake:
+            self._pending.append((link, key, rows, answer))
+            if len(self._pending) in {1, GROUP}:
+                self._wake.notify()
+
+    async def close(self) -> None:
+        """Commit what is pending and end the thread.
+
+        Raises:
+            LedgerError: A group could not be written.
+        """
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join)
+        self._check()
+
+    def _check(self) -> None:
+        if self._error:
+            raise LedgerError(
+                f"the ledger can't be written: {self._error}.",
+                "Everything committed is kept; make room and run the same command.",
+            ) from self._error
+
+    def _work(self) -> None:
+        try:
+            connection = self._connect()
+            try:
+                while group := self._next_group():
+                    _commit(connection, group)
+                    self._tell(group)
+            finally:
+                connection.close()
+        except Exception as error:  # noqa: BLE001 - handed over to the event loop
+            self._error = error
+            self._tell([])
+
+    def _next_group(self) -> list[Entry]:
+        with self._wake:
+            self._wake.wait_for(lambda: self._pending or self._closing)
+            if not self._closing:
+                self._wake.wait_for(lambda: len(self._pending) >= GROUP or self._closing, LINGER_SECONDS)
+            group, self._pending = self._pending, []
+            return group
+
+    def _tell(self, group: list[Entry]) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._done, group)
+
+    def _done(self, group: list[Entry]) -> None:
+        self._uncommitted -= len(group)
+        self._room.set()
+        self._committed([(link, key) for link, key, _, answer in group if answer is not None])
+
+
+def _commit(connection: sqlite3.Connection, group: list[Entry]) -> None:
+    votes = [vote_row(link, key, answer) for link, key, _, answer in group if answer is not None]
+    asked = [(link, row, key) for link, key, rows, _ in group for row in rows]
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.executemany(INSERT_VOTE, votes)
+        connection.executemany("INSERT OR REPLACE INTO asked (link, row, key) VALUES (?, ?, ?)", asked)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

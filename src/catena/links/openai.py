@@ -1,0 +1,240 @@
+"""Any OpenAI-compatible chat-completions endpoint, over plain HTTP: one call, one vote."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from catena.confidence import Found, LabelScorer, Listed, Token
+from catena.errors import LinkError, TaskError
+from catena.links.identity import fingerprint
+from catena.links.price import Price, find_price
+from catena.links.wire import Completion, bad_body, retry_after, status_failure
+from catena.prompts import Prompter
+from catena.task import LinkSpec, TaskSpec, convert
+from catena.types import Answer, Capabilities, Failure, Usage, Vote
+
+__all__ = ["OpenAILink", "open_link"]
+
+OPENAI = "https://api.openai.com/v1"
+MOST_BODY_BYTES = 4 << 20
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of `kind: openai`.
+
+    Args:
+        model: As the server calls it.
+        base_url: Where the server is, up to and with `/v1`; OpenAI's unless said.
+        api_key_env: The environment variable that holds the key.
+        concurrency: Most calls at a time.
+        timeout: Seconds for one call, from connecting to the last byte.
+        price: USD per million tokens, or `free`; from the price list unless said.
+        top_logprobs: Alternatives to ask for at each token, as many as the server allows; 0 to ask for none.
+        temperature: As the API has it.
+        max_tokens: Most tokens of an answer; enough for the longest label unless said.
+        body: More fields for the request; null takes one out.
+    """
+
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    base_url: str | None = None
+    api_key_env: str | None = None
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 16
+    timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    price: Price | Literal["free"] | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=400)] = 20
+    temperature: float = 0.0
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    body: dict[str, Any] = {}
+
+
+def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "OpenAILink":
+    """Build the link; see `registry.open_link`."""
+    settings = convert(dict(spec.options), Settings, where)
+    if settings.base_url is not None and not settings.base_url.startswith(("http://", "https://")):
+        raise TaskError(
+            f"{where}: base_url: '{settings.base_url}' is not an http address.",
+            "For example http://localhost:8000/v1",
+        )
+    return OpenAILink(spec.name, settings, task, where)
+
+
+class OpenAILink:
+    """One model behind one endpoint."""
+
+    def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
+        self.name = name
+        self.render = Prompter(task)
+        self.capabilities = Capabilities(
+            confidence="label_logprobs" if settings.top_logprobs else "none",
+            concurrency=settings.concurrency,
+            model=settings.model,
+        )
+        shaping = ("model", "top_logprobs", "temperature", "max_tokens", "body")
+        self.fingerprint = fingerprint(
+            name, "openai", task, system=task.system, **{key: getattr(settings, key) for key in shaping}
+        )
+        self._settings = settings
+        self._where = where
+        self._scorer = LabelScorer(list(task.labels))
+        self._price = find_price(settings.price, settings.model, settings.base_url, where)
+        self._max_tokens = settings.max_tokens or max(len(label.encode()) for label in task.labels) + 8
+        self._system = [{"role": "system", "content": task.system}] if task.system else []
+        self._fields = self._request_fields()
+        self._client: Any = None
+        self._key = ""
+
+    def _request_fields(self) -> dict[str, Any]:
+        settings = self._settings
+        fields: dict[str, Any] = {"temperature": settings.temperature, "max_tokens": self._max_tokens}
+        if settings.top_logprobs:
+            fields |= {"logprobs": True, "top_logprobs": settings.top_logprobs}
+        fields |= settings.body
+        return {"model": settings.model, **{key: value for key, value in fields.items() if value is not None}}
+
+    def most_usd(self, prompt: str) -> float | None:
+        """Return the price if every byte of the prompt were a token and the answer took all it may."""
+        return self._price.usd(
+            len(prompt.encode()) + len(self._system and self._system[0]["content"]) + 16, self._max_tokens
+        )
+
+    async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
+        """Ask about one prompt; see `types.Link`."""
+        return [await self._ask(prompt) for prompt in prompts]
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def _ask(self, prompt: str) -> Answer:
+        client = self._client or self._connect()
+        messages = [*self._system, {"role": "user", "content": prompt}]
+        body = _encode({"messages": messages, **self._fields})
+        start = time.perf_counter()
+        try:
+            response = await client.post(self._url).body_bytes(body).build().send()
+            answer = bytes(await response.bytes())
+        except Exception as error:  # noqa: BLE001 - whatever the client raises is about this call
+            return _transport_failure(error, self._settings.timeout)
+        latency = (time.perf_counter() - start) * 1000
+        if response.status != 200:
+            return self._refused(response, answer)
+        return self._read(answer, latency)
+
+    def _connect(self) -> Any:
+        from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - only needed once there is something to ask
+
+        settings = self._settings
+        variable = settings.api_key_env or "OPENAI_API_KEY"
+        self._key = os.environ.get(variable, "")
+        if not self._key and (settings.api_key_env or settings.base_url is None):
+            raise LinkError(
+                f"{self._where}: there is no key in {variable}.", f"Set it: export {variable}=..."
+            )
+        self._url = (settings.base_url or OPENAI).rstrip("/") + "/chat/completions"
+        builder = (
+            ClientBuilder()
+            .timeout(timedelta(seconds=settings.timeout))
+            .max_connections(settings.concurrency)
+            .follow_redirects(False)
+            .default_headers({"content-type": "application/json"})
+        )
+        if self._key:
+            builder = builder.default_headers(
+                {"content-type": "application/json", "authorization": f"Bearer {self._key}"}
+            )
+        self._client = builder.build()
+        return self._client
+
+    def _refused(self, response: Any, body: bytes) -> Failure:
+        """Return the failure that a status says, or raise where it concerns the whole link."""
+        said = body[:MOST_BODY_BYTES].decode(errors="replace")
+        if self._key:
+            said = said.replace(self._key, "***")
+        failure = status_failure(response.status, said, retry_after(response.get_header("retry-after")))
+        if response.status in _WAYS or failure.reason == "refused_key":
+            raise LinkError(
+                f"{self._where}: {failure.message}.", _WAYS.get(response.status, "Check the account.")
+            )
+        return failure
+
+    def _read(self, body: bytes, latency: float) -> Answer:
+        try:
+            completion = _decode(body)
+            choice = completion.choices[0]
+        except (msgspec.DecodeError, UnicodeDecodeError, IndexError) as error:
+            return bad_body(error, body, latency)
+        usage = self._usage(completion, latency)
+        text = choice.message.content or ""
+        failure = choice.failure(text)
+        if failure is None:
+            found = self._scorer.parse(text)
+            if isinstance(found, Found) and not (found.open and choice.finish_reason == "length"):
+                return self._vote(completion, text, found, usage)
+            reason = "cut" if choice.finish_reason == "length" else getattr(found, "reason", "cut")
+            failure = Failure(reason, _no_label(text, reason, self._scorer.labels))
+        return msgspec.structs.replace(failure, text=text, usage=usage, model=completion.fingerprint)
+
+    def _vote(self, completion: Completion, text: str, found: Found, usage: Usage) -> Vote:
+        tokens = completion.choices[0].tokens()
+        if not tokens:
+            return Vote(found.label, None, "none", None, text, usage, completion.fingerprint)
+        scores = self._scorer.score(
+            [
+                Token(
+                    t.token,
+                    t.raw,
+                    t.logprob,
+                    [Listed(a.token, a.raw, a.logprob) for a in t.top_logprobs or ()],
+                )
+                for t in tokens
+            ],
+            found.start,
+        )
+        if scores.logprobs[scores.best] is None:
+            return Vote(found.label, None, "none", None, text, usage, completion.fingerprint)
+        label = self._scorer.labels[scores.best]
+        return Vote(
+            label, scores.margin, "label_logprobs", scores.logprobs, text, usage, completion.fingerprint
+        )
+
+    def _usage(self, completion: Completion, latency: float) -> Usage:
+        prompt, answer = completion.usage.prompt_tokens, completion.usage.completion_tokens
+        return Usage(prompt, answer, self._price.usd(prompt, answer), latency)
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Completion).decode
+
+_WAYS: Mapping[int, str] = {
+    401: "Check the key.",
+    403: "Check what the key may use.",
+    404: "Check model and base_url.",
+}
+
+
+def _transport_failure(error: Exception, timeout: float) -> Failure:
+    if isinstance(error, TimeoutError):
+        return Failure("timeout", f"no answer within {timeout:g} s", retryable=True)
+    return Failure("transport", f"the connection failed: {_innermost(error)}", retryable=True)
+
+
+def _innermost(error: Exception) -> str:
+    causes = getattr(error, "details", {}).get("causes") or [{"message": str(error)}]
+    return str(causes[-1]["message"])
+
+
+def _no_label(text: str, reason: str, labels: Sequence[str]) -> str:
+    shown = text if len(text) <= 80 else text[:77] + "..."
+    among = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
+    what = {
+        "empty": "answered nothing",
+        "cut": f"was cut off at {shown!r}",
+        "many_labels": f"answered {shown!r}, which names more than one of: {among}",
+    }
+    return what.get(reason, f"answered {shown!r}, which is none of: {among}")

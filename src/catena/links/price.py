@@ -1,0 +1,47 @@
+"""What tokens cost."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from catena.errors import TaskError
+
+__all__ = ["FREE", "Price", "find_price"]
+
+
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """USD per million tokens."""
+
+    input: Annotated[float, msgspec.Meta(ge=0)]
+    output: Annotated[float, msgspec.Meta(ge=0)]
+
+    def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return what these tokens cost."""
+        return (self.input * prompt_tokens + self.output * completion_tokens) / 1e6
+
+
+FREE = Price(0.0, 0.0)
+
+
+def find_price(given: Price | Literal["free"] | None, model: str, base_url: str | None, where: str) -> Price:
+    """Return the price that the task gives, or else the one of the kept price list (package genai-prices).
+
+    Raises:
+        TaskError: Neither knows it; the message has the line to add.
+    """
+    if given == "free":
+        return FREE
+    if isinstance(given, Price):
+        return given
+    from genai_prices import Usage, calc_price  # noqa: PLC0415 - takes 0.2 s
+
+    provider: dict[str, Any] = {"provider_api_url": base_url} if base_url else {"provider_id": "openai"}
+    try:
+        ask = Usage(input_tokens=1000), Usage(output_tokens=1000)
+        usd = [float(calc_price(usage, model_ref=model, **provider).total_price) * 1000 for usage in ask]
+    except LookupError:
+        raise TaskError(
+            f"{where}: the price of model '{model}' is not known.",
+            "Add to the link: price: {input: USD, output: USD} per million tokens, or price: free",
+        ) from None
+    return Price(*usd)

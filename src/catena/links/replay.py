@@ -1,0 +1,125 @@
+"""Recorded votes as a link: what was said once is said again, exactly."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from catena.errors import TaskError
+from catena.links.identity import fingerprint
+from catena.task import LinkSpec, TaskSpec, convert
+from catena.types import Answer, Capabilities, Failure, Item, Usage, Vote
+
+__all__ = ["ReplayLink", "open_link"]
+
+MISSING = Failure("missing", "there is no recorded vote for this item")
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The options of `kind: replay`.
+
+    Args:
+        votes: Folder of a vote table.
+        link: The link in it whose votes to replay; this link's own name unless said.
+    """
+
+    votes: str
+    link: str | None = None
+
+
+def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "ReplayLink":
+    """Build the link; see `registry.open_link`."""
+    settings = convert(dict(spec.options), Settings, where)
+    return ReplayLink(spec.name, settings, task, where)
+
+
+class ReplayLink:
+    """One link of a vote table. Votes belong to items by their id."""
+
+    def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
+        self.name = name
+        self._link = settings.link or name
+        self.fingerprint = fingerprint(name, "replay", task, votes=settings.votes, link=self._link)
+        self.capabilities = Capabilities(
+            "recorded", batch=1024, per_item=True, model=f"recorded {self._link}"
+        )
+        self._folder = Path(settings.votes)
+        self._labels = tuple(task.labels)
+        self._where = where
+        self._votes: dict[str, Answer] | None = None
+        if not (self._folder / "votes.parquet").exists():
+            raise TaskError(
+                f"{where}: votes: {self._folder} is not a vote table.", "It needs a file votes.parquet."
+            )
+
+    def render(self, item: Item) -> str:
+        """Return the item's id: recorded votes are about items, not about texts."""
+        return item.id
+
+    def most_usd(self, prompt: str) -> float | None:  # noqa: ARG002
+        """Return 0: nothing is bought."""
+        return 0.0
+
+    async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
+        """Look the votes up; see `types.Link`."""
+        if self._votes is None:
+            self._votes = self._load()
+        return [self._votes.get(prompt, MISSING) for prompt in prompts]
+
+    async def close(self) -> None:
+        """Forget the votes."""
+        self._votes = None
+
+    def _load(self) -> dict[str, Answer]:
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+        import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
+
+        path = self._folder / "votes.parquet"
+        known = pq.read_schema(path).names
+        columns = [name for name in ("item_id", "link", *_OPTIONAL) if name in known]
+        table = pq.read_table(path, columns=columns)
+        table = table.set_column(0, "item_id", table["item_id"].cast(pa.string()))
+        rows = (row for batch in table.to_batches() for row in batch.to_pylist())
+        votes = {row["item_id"]: self._answer(row) for row in rows if row["link"] == self._link}
+        if not votes:
+            raise TaskError(
+                f"{self._where}: {path} has no votes of a link '{self._link}'.",
+                "Name one that it has: link: NAME",
+            )
+        return votes
+
+    def _answer(self, row: dict[str, Any]) -> Answer:
+        usage = Usage(
+            row.get("prompt_tokens") or 0,
+            row.get("completion_tokens") or 0,
+            row.get("cost_usd"),
+            row.get("latency_ms") or 0.0,
+        )
+        label = None if row.get("label") is None else str(row["label"])
+        if label not in self._labels:
+            error = row.get("error") or (
+                f"recorded {label!r}, which is no label" if label else "a failure was recorded"
+            )
+            reason, _, message = error.partition(": ")
+            return (
+                Failure(reason, message, usage=usage) if message else Failure("no_label", error, usage=usage)
+            )
+        confidence = row.get("confidence")
+        if confidence is not None and confidence != confidence:  # noqa: PLR0124 - NaN
+            confidence = None
+        logprobs = row.get("label_logprobs")
+        return Vote(
+            label,
+            confidence,
+            row.get("confidence_source") or ("recorded" if confidence is not None else "none"),
+            None if logprobs is None else tuple(logprobs),
+            usage=usage,
+            model=self._link,
+        )
+
+
+_OPTIONAL = (
+    "label", "confidence", "label_logprobs", "cost_usd", "prompt_tokens", "completion_tokens", "latency_ms",
+    "confidence_source", "error",
+)  # fmt: skip

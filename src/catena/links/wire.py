@@ -1,0 +1,178 @@
+"""The shapes of OpenAI-compatible answers, as loose as real servers are."""
+
+import email.utils
+import json
+import time
+from typing import Any
+
+import msgspec
+
+from catena.types import Failure, Usage
+
+__all__ = ["Completion", "bad_body", "retry_after", "status_failure"]
+
+
+class TopToken(msgspec.Struct, gc=False):
+    """One alternative at a position."""
+
+    token: str
+    logprob: float
+    raw_: list[int] | None = msgspec.field(default=None, name="bytes")
+
+    @property
+    def raw(self) -> bytes | None:
+        """The token's bytes where the server gives them."""
+        return as_bytes(self.raw_)
+
+
+class ChosenToken(msgspec.Struct, gc=False):
+    """One generated token with its alternatives."""
+
+    token: str
+    logprob: float
+    raw_: list[int] | None = msgspec.field(default=None, name="bytes")
+    top_logprobs: list[TopToken] | None = None
+
+    @property
+    def raw(self) -> bytes | None:
+        """The token's bytes where the server gives them."""
+        return as_bytes(self.raw_)
+
+
+class Logprobs(msgspec.Struct, gc=False):
+    """Log-probabilities of an answer, token by token."""
+
+    content: list[ChosenToken] | None = None
+
+
+class Message(msgspec.Struct, gc=False):
+    """What the model said."""
+
+    content: str | None = None
+    refusal: str | None = None
+
+
+class Choice(msgspec.Struct, gc=False):
+    """One answer."""
+
+    message: Message
+    finish_reason: str | None = None
+    logprobs: Logprobs | None = None
+
+    def tokens(self) -> list[ChosenToken]:
+        """Return the tokens; none where the server gives no log-probabilities."""
+        return (self.logprobs and self.logprobs.content) or []
+
+    def failure(self, text: str) -> Failure | None:
+        """Return why this is no answer, if the server says so."""
+        if self.message.refusal:
+            return Failure("refused", f"refused: {self.message.refusal[:80]!r}")
+        if self.finish_reason == "content_filter":
+            return Failure("filtered", "the provider's content filter stopped the answer")
+        if not text.strip() and self.finish_reason == "length":
+            return Failure("cut", "the answer was cut before it began; raise max_tokens")
+        return None
+
+
+class Tokens(msgspec.Struct, gc=False):
+    """Counts of tokens."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+NO_TOKENS = Tokens()
+
+
+class Completion(msgspec.Struct, gc=False):
+    """A whole answer body."""
+
+    choices: list[Choice]
+    model: str | None = None
+    system_fingerprint: str | None = None
+    usage_: Tokens | None = msgspec.field(default=None, name="usage")
+
+    @property
+    def usage(self) -> Tokens:
+        """The tokens used; none where the server does not count."""
+        return self.usage_ or NO_TOKENS
+
+    @property
+    def fingerprint(self) -> str:
+        """The model that answered, as the server names it."""
+        parts = (self.model, self.system_fingerprint)
+        return " ".join(part for part in parts if part)
+
+
+def as_bytes(values: list[int] | None) -> bytes | None:
+    """Return token bytes; None where they are missing or no bytes."""
+    if values is None:
+        return None
+    try:
+        return bytes(values)
+    except ValueError:
+        return None
+
+
+def retry_after(header: str | None) -> float | None:
+    """Return the seconds of a Retry-After header (seconds or an HTTP date), None where there is none."""
+    if not header:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
+
+
+def status_failure(status: int, body: str, wait: float | None) -> Failure:
+    """Return the failure that an HTTP status and its error body say."""
+    message, code = _error(body)
+    line = f"HTTP {status}: {message}" if message else f"HTTP {status}"
+    if code.startswith("insufficient_quota"):
+        return Failure("refused_key", line)
+    if status == 429:
+        return Failure("rate_limit", line, retryable=True, retry_after=wait)
+    if status in {408, 409} or status >= 500:
+        return Failure("server", line, retryable=True, retry_after=wait)
+    said = f"{code} {message}".lower()
+    if (
+        "context" in said and ("length" in said or "window" in said or "exceed" in said)
+    ) or "too long" in said:
+        return Failure("too_long", line)
+    if "content_filter" in said or "content management policy" in said:
+        return Failure("filtered", line)
+    return Failure("bad_request", line)
+
+
+def _error(body: str) -> tuple[str, str]:
+    """Return message and code of an error body in any of the usual shapes."""
+    try:
+        said: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return _one_line(body), ""
+    inner = said.get("error", said) if isinstance(said, dict) else said
+    if isinstance(inner, dict):
+        return _one_line(
+            str(inner.get("message") or inner.get("detail") or "")
+        ), f"{inner.get('code')} {inner.get('type')}"
+    return _one_line(str(inner)), ""
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def bad_body(error: Exception, body: bytes, latency: float) -> Failure:
+    """Return the failure of an answer that is no chat completion."""
+    shown = _one_line(body[:80].decode(errors="replace"))
+    return Failure(
+        "bad_body",
+        f"not a chat completion ({error}): {shown!r}",
+        retryable=True,
+        usage=Usage(latency_ms=latency),
+    )

@@ -1,0 +1,111 @@
+"""From an item to the question a model is asked: sandboxed Jinja, strict about undefined names."""
+
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from catena.errors import DataError, TaskError
+from catena.task import TaskSpec
+from catena.types import Item
+
+__all__ = ["Prompter"]
+
+GIVEN = frozenset({"text", "labels", "question", "row"})
+
+
+class Prompter:
+    """Renders a task's question for an item.
+
+    Templates see `text`, `target`, `labels` (descriptions by label), `question` (the rendered instruction), every
+    column but gold by its name, and `row` (those columns, for names that are no identifiers). What stands in a row is data: it
+    is never a template itself.
+
+    Raises:
+        TaskError: A template has a syntax error or uses a name that is no column.
+    """
+
+    def __init__(self, task: TaskSpec) -> None:
+        self._labels = dict(task.labels)
+        self._data = task.data
+        self._question = _compile(task.instruction, "instruction")
+        source = task.prompt if task.prompt is not None else _default()
+        self._prompt = _compile(source, "prompt")
+        self._names = _names(task.instruction, "instruction") | _names(source, "prompt")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Columns that the templates use."""
+        return frozenset(self._names - GIVEN)
+
+    def check(self, columns: list[str]) -> None:
+        """Refuse templates that use a name that is no column.
+
+        Raises:
+            TaskError: Names the unknown names and the columns there are.
+        """
+        if self._data.gold in self.names:
+            raise TaskError(
+                f"the template uses {self._data.gold}, which is the gold column: a question can't tell its answer."
+            )
+        unknown = sorted(self.names - set(columns) - ({"target"} if self._data.target else set()))
+        if unknown:
+            raise TaskError(
+                f"the template uses {', '.join(unknown)}, which is no column.",
+                f"Columns: {', '.join(columns)}.",
+            )
+
+    def __call__(self, item: Item) -> str:
+        """Render the question about an item.
+
+        Raises:
+            DataError: The template fails on this row.
+        """
+        data = self._data
+        row = {**item.fields, data.text: item.text}
+        if data.id is not None:
+            row[data.id] = item.id
+        if data.target is not None:
+            row[data.target] = target = item.target or ""
+            names = {**row, "target": target, "text": item.text, "labels": self._labels, "row": row}
+        else:
+            names = {**row, "text": item.text, "labels": self._labels, "row": row}
+        try:
+            question = self._question.render(names)
+            return str(self._prompt.render(names, question=question)).strip()
+        except Exception as error:
+            raise DataError(f"row {item.row + 1}: the template failed: {error}.") from error
+
+
+def fence(text: str) -> str:
+    """Keep a text from closing the tag that it stands in."""
+    return text.replace("</text", "<\\/text")
+
+
+@lru_cache
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False
+    )
+    environment.filters["fence"] = fence
+    return environment
+
+
+def _default() -> str:
+    return (files("catena.prompts") / "label.jinja").read_text("utf-8")
+
+
+def _compile(source: str, key: str) -> Any:
+    try:
+        return _environment().from_string(source)
+    except TemplateError as error:
+        raise TaskError(f"{key}: not a valid template: {error}.") from error
+
+
+def _names(source: str, key: str) -> set[str]:
+    try:
+        return meta.find_undeclared_variables(_environment().parse(source))
+    except TemplateError as error:
+        raise TaskError(f"{key}: not a valid template: {error}.") from error

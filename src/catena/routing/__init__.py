@@ -1,0 +1,15 @@
+"""Which link keeps an item: one policy per file, pure functions over arrays."""
+
+from catena.routing.share import ShareStream, exact_shares, quotas, route_by_share
+from catena.routing.standing import Standing, least_first, standing, ties
+
+__all__ = [
+    "ShareStream",
+    "Standing",
+    "exact_shares",
+    "least_first",
+    "quotas",
+    "route_by_share",
+    "standing",
+    "ties",
+]

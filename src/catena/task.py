@@ -1,0 +1,291 @@
+"""The task file: what to ask, about which columns, of which links, and how to decide. Validated, key by key."""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+import yaml
+
+from catena.errors import TaskError
+
+__all__ = ["Columns", "LinkSpec", "TaskSpec", "convert", "load_task", "parse_task"]
+
+T = TypeVar("T")
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\s,/\\]+$")]
+
+
+class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which columns of the data are what.
+
+    Args:
+        text: The text to label.
+        id: A distinct name for every row; without it rows are numbered from 1.
+        target: What the question is about, `{{ target }}` in templates.
+        gold: The true label where known; an empty cell means unknown.
+    """
+
+    text: str = "text"
+    id: str | None = None
+    target: str | None = None
+    gold: str | None = None
+
+
+class LinkSpec(msgspec.Struct, frozen=True):
+    """One entry of `chain`: the options are checked by the link's own kind."""
+
+    name: str
+    kind: str
+    options: Mapping[str, Any] = {}
+
+
+class TaskSpec(msgspec.Struct, frozen=True):
+    """A whole task, validated.
+
+    Args:
+        name: What to call it.
+        instruction: The question; a template over the row's columns.
+        labels: Descriptions (may be empty) by label, in order.
+        data: Which columns are what.
+        chain: The links in order, usually cheap to dear.
+        share: The share each link keeps; None for equal shares (the paper's).
+        aggregate: `rank` (the paper's) or `last`.
+        seed: Settles ties.
+        prompt: Template of the whole question, where the default one does not do.
+        system: System message, where there is one.
+        max_chars: A longer text is a failed row, without a call.
+    """
+
+    name: str
+    instruction: str
+    labels: Mapping[str, str]
+    data: Columns
+    chain: tuple[LinkSpec, ...]
+    share: tuple[str, ...] | None = None
+    aggregate: Literal["rank", "last"] = "rank"
+    seed: int = 0
+    prompt: str | None = None
+    system: str | None = None
+    max_chars: int = 200_000
+
+
+class _Link(msgspec.Struct, frozen=True):
+    name: Name
+    kind: str
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    instruction: Annotated[str, msgspec.Meta(min_length=1)]
+    labels: list[str] | dict[str, str | None]
+    chain: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]
+    name: Name = "task"
+    data: Columns = Columns()
+    policy: Literal["share"] | dict[str, list[float | str]] = "share"
+    aggregate: Literal["rank", "last"] = "rank"
+    seed: int = 0
+    prompt: str | None = None
+    system: str | None = None
+    max_chars: Annotated[int, msgspec.Meta(ge=1)] = 200_000
+
+
+def load_task(path: Path) -> TaskSpec:
+    """Read and validate a task file.
+
+    Raises:
+        TaskError: The file can't be read or a key is wrong; the message names the file, the key and the fix.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise TaskError(
+            f"{path}: can't read the task file: {reason}.", "Write one with: catena init DATA"
+        ) from error
+    return parse_task(text, str(path))
+
+
+def parse_task(text: str, where: str = "task") -> TaskSpec:
+    """Validate a task given as YAML text; `where` begins every message.
+
+    Raises:
+        TaskError: A key is wrong.
+    """
+    given = convert(_read_yaml(text, where), _File, where)
+    labels = _labels(given.labels, where)
+    chain = _chain(given.chain, where)
+    return TaskSpec(
+        name=given.name,
+        instruction=given.instruction,
+        labels=labels,
+        data=given.data,
+        chain=chain,
+        share=_share(given.policy, chain, where),
+        aggregate=given.aggregate,
+        seed=given.seed,
+        prompt=given.prompt,
+        system=given.system,
+        max_chars=given.max_chars,
+    )
+
+
+def convert(value: Any, to: type[T], where: str) -> T:
+    """Convert plain data to a struct; an unknown or wrong key is a TaskError that names it and the nearest known one.
+
+    Args:
+        value: Plain data, as from YAML.
+        to: A msgspec struct type.
+        where: Begins the message, for example `task.yaml: chain[0]`.
+    """
+    try:
+        return msgspec.convert(value, to, strict=True)
+    except msgspec.ValidationError as error:
+        raise TaskError(f"{where}: {_explain(str(error))}", _nearest(str(error), to)) from error
+
+
+def _explain(message: str) -> str:
+    """Turn msgspec's wording into ours: the key first."""
+    what, _, path = message.partition(" - at `")
+    path = re.sub(r"^(key in )?`?\$\.?", "", path.rstrip("`"))
+    unknown = re.match(r"Object contains unknown field `(.+)`", what)
+    missing = re.match(r"Object missing required field `(.+)`", what)
+    inside = f"{path}: " if path else ""
+    if unknown:
+        return f"{inside}unknown key '{unknown[1]}'."
+    if missing:
+        return f"{inside}the key '{missing[1]}' is missing."
+    if "regex" in what:
+        what = "a name can't contain spaces, commas or slashes"
+    if "enum value" in what:
+        what = what.replace("Invalid enum value", "unknown choice")
+    return f"{inside}{what[0].lower()}{what[1:]}."
+
+
+def _nearest(message: str, to: type) -> str:
+    if "$.aggregate" in message:
+        return "Write aggregate: rank, or aggregate: last."
+    unknown = re.search(r"unknown field `(.+?)`", message)
+    if not unknown:
+        return ""
+    known = [field.name for field in msgspec.structs.fields(Columns if "$.data" in message else to)]
+    near = difflib.get_close_matches(unknown[1], known, 1)
+    return f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
+
+
+def _read_yaml(text: str, where: str) -> Any:
+    """Parse YAML safely; what stands under `labels` and `examples` keeps its spelling (yes, no, none, 1)."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            raise TaskError(f"{where}: the task file is empty.", "Write one with: catena init DATA")
+        _refuse_twice(node, where)
+        _keep_spelling(node)
+        value = loader.construct_document(node)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        place = getattr(error, "problem_mark", None)
+        line = f" line {place.line + 1}:" if place else ""
+        problem = getattr(error, "problem", None) or str(error) or type(error).__name__
+        raise TaskError(f"{where}:{line} not valid YAML: {problem}.") from error
+    finally:
+        loader.dispose()
+    if not isinstance(value, dict):
+        raise TaskError(f"{where}: a task file is a mapping of keys, not a {type(value).__name__}.")
+    return value
+
+
+def _refuse_twice(node: yaml.Node, where: str) -> None:
+    todo, done = [node], set[int]()
+    while todo:
+        here = todo.pop()
+        if id(here) in done:
+            continue
+        done.add(id(here))
+        if isinstance(here, yaml.MappingNode):
+            seen = set()
+            for key, value in here.value:
+                line = key.start_mark.line + 1
+                if not isinstance(key, yaml.ScalarNode):
+                    raise TaskError(f"{where}: line {line}: a key must be a plain word.")
+                if key.value in seen:
+                    raise TaskError(
+                        f"{where}: line {line}: the key '{key.value}' is there twice.", "Keep one of them."
+                    )
+                seen.add(key.value)
+                todo.append(value)
+        elif isinstance(here, yaml.SequenceNode):
+            todo.extend(here.value)
+
+
+def _keep_spelling(node: yaml.Node) -> None:
+    """Retag scalars under the keys `labels` and `examples`, at any depth, as text."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value in {"labels", "examples"}:
+                _as_text(value)
+            else:
+                _keep_spelling(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _keep_spelling(value)
+
+
+def _as_text(node: yaml.Node) -> None:
+    if isinstance(node, yaml.ScalarNode):
+        node.tag = "tag:yaml.org,2002:str"
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _as_text(value)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            _as_text(key)
+            _as_text(value)
+
+
+def _labels(given: list[str] | dict[str, str | None], where: str) -> dict[str, str]:
+    labels = dict.fromkeys(given, "") if isinstance(given, list) else {k: v or "" for k, v in given.items()}
+    if len(labels) < 2 or len(labels) < len(given):
+        raise TaskError(f"{where}: labels: at least two different labels are needed.")
+    alike: dict[str, str] = {}
+    for label in labels:
+        if not label.strip():
+            raise TaskError(f"{where}: labels: a label is empty.")
+        folded = unicodedata.normalize("NFC", label).strip().casefold()
+        if folded in alike:
+            raise TaskError(
+                f"{where}: labels: '{alike[folded]}' and '{label}' differ only in case or spaces.",
+                "An answer could not tell them apart; rename one.",
+            )
+        alike[folded] = label
+    return labels
+
+
+def _chain(given: list[dict[str, Any]], where: str) -> tuple[LinkSpec, ...]:
+    links: list[LinkSpec] = []
+    for at, entry in enumerate(given):
+        place = f"{where}: chain[{at}]"
+        link = convert(entry, _Link, place)
+        if link.name in {other.name for other in links}:
+            raise TaskError(
+                f"{place}: the name '{link.name}' is taken.", "Every link needs a name of its own."
+            )
+        links.append(
+            LinkSpec(link.name, link.kind, {k: v for k, v in entry.items() if k not in {"name", "kind"}})
+        )
+    return tuple(links)
+
+
+def _share(policy: str | Mapping[str, Sequence[float | str]], chain: Sequence[LinkSpec], where: str) -> Any:
+    if isinstance(policy, str):
+        return None
+    if set(policy) != {"share"}:
+        raise TaskError(
+            f"{where}: policy: unknown policy '{', '.join(policy)}'.",
+            "Write policy: share, or policy: {share: [...]}.",
+        )
+    if len(policy["share"]) != len(chain):
+        raise TaskError(f"{where}: policy.share: {len(policy['share'])} shares for {len(chain)} links.")
+    return tuple(str(share) for share in policy["share"])

@@ -1,0 +1,135 @@
+"""What flows through the chain: items in, votes or failures out. Frozen and small."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+__all__ = ["Answer", "Capabilities", "Failure", "Item", "Link", "Usage", "Vote"]
+
+
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """One row to label.
+
+    Args:
+        row: Position in the input, from 0.
+        id: The id as text; the row number (from 1) where the data names no id column.
+        text: The text to label.
+        fields: The row's other columns by name, for templates: those that are none of the following.
+        target: What the question is about, where the task names such a column.
+        gold: The true label, where there is one.
+    """
+
+    row: int
+    id: str
+    text: str
+    fields: Mapping[str, Any] = {}
+    target: str | None = None
+    gold: str | None = None
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """What a vote used: tokens, USD (None where no price is known), milliseconds, and calls (retries included)."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float | None = None
+    latency_ms: float = 0.0
+    calls: int = 1
+
+
+NOTHING_USED = Usage(calls=0)
+
+
+class Vote(msgspec.Struct, frozen=True):
+    """What one link said about one item.
+
+    Args:
+        label: One of the task's labels.
+        confidence: Larger is surer; None where the link gives none. Comparable within a link only.
+        source: Where the confidence comes from, for example `label_logprobs`, or `none`.
+        logprobs: Natural-log probability of each label in the task's order; None where unknown.
+        text: The raw answer.
+        usage: Tokens, cost and latency of all calls for this vote.
+        model: Fingerprint of the model that answered, as the provider names it.
+    """
+
+    label: str
+    confidence: float | None = None
+    source: str = "none"
+    logprobs: tuple[float | None, ...] | None = None
+    text: str = ""
+    usage: Usage = NOTHING_USED
+    model: str = ""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a link has no vote for an item. Never a label, a null label or 0.
+
+    Args:
+        reason: One of a few fixed words, for counting: `empty`, `too_long`, `no_label`, `many_labels`, `refused`,
+            `filtered`, `cut`, `bad_request`, `rate_limit`, `server`, `timeout`, `transport`, `bad_body`, `missing`.
+        message: One line for a person.
+        retryable: Whether asking again may help.
+        retry_after: Seconds the provider asks to wait, where it does.
+        text: The raw answer, where there was one.
+        usage: What the failed call used all the same.
+        model: As in `Vote`.
+    """
+
+    reason: str
+    message: str
+    retryable: bool = False
+    retry_after: float | None = None
+    text: str = ""
+    usage: Usage = NOTHING_USED
+    model: str = ""
+
+
+Answer = Vote | Failure
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """What a link can do.
+
+    Args:
+        confidence: The source of its confidences, or `none`.
+        batch: Most prompts per call of `ask`.
+        concurrency: Most calls of `ask` at a time.
+        per_item: Whether a vote belongs to its item alone, so that equal prompts don't share one.
+        model: What to show people as its model.
+    """
+
+    confidence: str = "none"
+    batch: int = 1
+    concurrency: int = 1
+    per_item: bool = False
+    model: str = ""
+
+
+class Link(Protocol):
+    """One annotator in the chain."""
+
+    name: str
+    fingerprint: bytes
+    capabilities: Capabilities
+
+    def render(self, item: Item) -> str:
+        """Return what is asked about an item. Votes are kept by it: equal prompts have equal votes."""
+        ...
+
+    def most_usd(self, prompt: str) -> float | None:
+        """Return an upper bound of the price of one call in USD; None where no price is known."""
+        ...
+
+    async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
+        """Try once and return a vote or a failure for each prompt, in order.
+
+        Raises:
+            LinkError: The link is unusable as a whole (refused key, unknown model). Never for one bad item.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free what the link holds."""
+        ...
