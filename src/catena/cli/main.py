@@ -59,6 +59,8 @@ def _run(arguments: list[str], output: Output, *, debug: bool) -> int:
         if debug:
             traceback.print_exc()
         return output.error(str(error), error.exit_code)
+    except SystemExit as error:
+        return int(error.code or 0)
     except click.ClickException as error:
         return output.error(error.format_message(), 2)
     except (KeyboardInterrupt, click.Abort):

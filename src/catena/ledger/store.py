@@ -244,15 +244,17 @@ class Ledger:
                 confidence[row] = value
         return asked, label, confidence
 
-    def answers(self, link: int) -> Iterator[tuple[int, Answer]]:
-        """Yield (row, answer) of a link in row order."""
+    def answers(self, link: int) -> Iterator[tuple[int, Answer, bool]]:
+        """Yield (row, answer, whether it is the first row with this answer) of a link in row order."""
         columns = ", ".join(f"votes.{name.strip()}" for name in VOTE_COLUMNS.split(","))
         cursor = self._db.execute(
             f"SELECT row, {columns} FROM asked JOIN votes USING (link, key) WHERE asked.link = ? ORDER BY row",  # noqa: S608
             (link,),
         )
+        seen = set[bytes]()
         for row in cursor:
-            yield row[0], answer_from(row[1:])
+            yield row[0], answer_from(row[1:]), row[2] not in seen
+            seen.add(row[2])
 
     def failures(self, link: int) -> Iterator[tuple[int, str]]:
         """Yield (row, message) of the rows that a link has no label for."""

@@ -1,0 +1,66 @@
+"""catena results: a run's labels in other formats, joined to the input; its votes as a vote table."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command(name="results")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write the labels to this .parquet, .csv or .jsonl file."
+)
+@click.option("--join", is_flag=True, help="With all columns of the input before those of the result.")
+@click.option("--spreadsheet-safe", is_flag=True, help="In CSV, keep text from being run as a formula.")
+@click.option(
+    "--votes", type=click.Path(path_type=Path), help="Write all votes as a vote table into this folder."
+)
+@click.pass_obj
+def command(
+    output: Any, run: Path, out: Path | None, join: bool, spreadsheet_safe: bool, votes: Path | None
+) -> None:
+    """Export the labels of RUN, or its votes. Without options, print the first labels and where all are."""
+    from catena.engine.results import LABELS_FILE, write_labels
+    from catena.engine.run import task_of
+    from catena.errors import InputError
+    from catena.ledger import Ledger
+    from catena.ledger.export import export_votes
+
+    ledger = Ledger(run)
+    try:
+        task = task_of(ledger)
+        if ledger.get("finished") is None and not votes:
+            raise InputError(f"{run}: the run is not finished.", "Run the same catena run command to go on.")
+        if out:
+            write_labels(ledger, task, out, join=join, spreadsheet_safe=spreadsheet_safe)
+            output.say(f"Labels: {out}")
+        if votes:
+            counts = export_votes(
+                ledger, [spec.name for spec in task.chain], list(task.labels), task.data, votes
+            )
+            output.say(f"Votes: {votes} ({counts['items']:,} items, {counts['votes']:,} votes)")
+    finally:
+        ledger.close()
+    if not out and not votes:
+        _head(output, run / LABELS_FILE)
+    output.result({"labels": str(out or run / LABELS_FILE), "votes": str(votes) if votes else None})
+
+
+def _head(output: Any, path: Path) -> None:
+    import pyarrow.parquet as pq
+    from rich import box
+    from rich.table import Table
+
+    batch = next(pq.ParquetFile(path).iter_batches(10), None)
+    rows = batch.to_pylist() if batch else []
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0] if rows else ():
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(
+            *["" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()]
+        )
+    output.say(table, f"All of them: {path}")

@@ -1,0 +1,109 @@
+"""What a task would do, before it does it: one call per link, and the most that a run can cost."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catena.data.rows import Rows
+from catena.errors import CatenaError
+from catena.links import open_link
+from catena.prompts import Prompter
+from catena.routing import exact_shares, quotas
+from catena.task import TaskSpec
+from catena.types import Item, Link, Vote
+
+__all__ = ["check_task"]
+
+EXAMPLE = "This is a short example."
+
+
+def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
+    """Call each link once and bound the cost of a run.
+
+    Args:
+        task: The task.
+        rows: The data, where it is at hand; without it no cost is bounded and a made-up text is asked about.
+
+    Returns:
+        `n`, `links` (link, kind, model, answered, label, confidence, latency_ms, error, most_usd) and `most_usd`: an
+        upper bound in USD, retries apart, as if every byte of a prompt were a token and the dearest items went on.
+
+    Raises:
+        TaskError: The task does not fit its links or the columns.
+    """
+    shares = exact_shares(task.share, len(task.chain))
+    links = [open_link(spec, task) for spec in task.chain]
+    if rows is not None:
+        Prompter(task).check(rows.column_names)
+    item = next(iter(rows))[0] if rows is not None else _example(task)
+    called = asyncio.run(_call_all(links, item))
+    most = (
+        [None] * len(links)
+        if rows is None
+        else _most(links, rows, [n for n, _ in quotas(rows.count, shares)])
+    )
+    for spec, result, usd in zip(task.chain, called, most, strict=True):
+        result |= {"kind": spec.kind, "most_usd": usd}
+    known = [usd for usd in most if usd is not None]
+    return {
+        "name": task.name,
+        "n": rows.count if rows is not None else None,
+        "links": called,
+        "most_usd": sum(known) if known and len(known) == len(most) else None,
+    }
+
+
+def _example(task: TaskSpec) -> Item:
+    names = Prompter(task).names
+    return Item(0, "1", EXAMPLE, dict.fromkeys(names, "example"), "example" if task.data.target else None)
+
+
+async def _call_all(links: list[Link], item: Item) -> list[dict[str, Any]]:
+    results = []
+    for link in links:
+        try:
+            results.append(await _call(link, item))
+        finally:
+            await link.close()
+    return results
+
+
+async def _call(link: Link, item: Item) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "link": link.name,
+        "model": link.capabilities.model,
+        "answered": False,
+        "label": None,
+    }
+    result |= {"confidence": "none", "latency_ms": None, "error": None}
+    try:
+        (answer,) = await link.ask([link.render(item)])
+    except CatenaError as error:
+        return result | {"error": str(error)}
+    result["latency_ms"] = answer.usage.latency_ms
+    if isinstance(answer, Vote):
+        return result | {"answered": True, "label": answer.label, "confidence": answer.source}
+    # An answer that names no label is an answer: the link works.
+    return result | {
+        "answered": answer.reason in {"no_label", "many_labels", "empty", "cut", "missing"},
+        "error": answer.message,
+    }
+
+
+def _most(links: list[Link], rows: Rows, received: list[int]) -> list[float | None]:
+    """Bound what each link costs: the dearest items that it can receive."""
+    prices = np.zeros((len(links), rows.count))
+    for block in rows:
+        for item in block:
+            for at, link in enumerate(links):
+                usd = link.most_usd(link.render(item))
+                prices[at, item.row] = np.nan if usd is None else usd
+    return [_sum_of_largest(row, n) for row, n in zip(prices, received, strict=True)]
+
+
+def _sum_of_largest(prices: NDArray[np.float64], n: int) -> float | None:
+    if np.isnan(prices).any():
+        return None
+    return float(np.sort(prices)[len(prices) - n :].sum())
