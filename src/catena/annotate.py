@@ -10,6 +10,7 @@ from typing import Any
 from catena.engine.results import LABELS_FILE
 from catena.engine.run import Run
 from catena.errors import StoppedError
+from catena.ledger import FILE
 from catena.task import TaskSpec, load_task, parse_task
 
 __all__ = ["annotate"]
@@ -46,7 +47,7 @@ def annotate(
             raise
         raise type(error)(error.message, f"{error.hint} Go on with out={str(folder)!r}.") from error
     except BaseException:
-        if temporary is not None and not (folder / "ledger.sqlite").exists():
+        if temporary is not None and not (folder / FILE).exists():
             shutil.rmtree(temporary)
         raise
     labelled = _with_labels(frame, folder / LABELS_FILE)

@@ -16,7 +16,9 @@ __all__ = ["Columns", "LinkSpec", "TaskSpec", "convert", "load_task", "parse_tas
 
 T = TypeVar("T")
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\s,/\\]+$")]
+MOST_NODES = 1_000_000  # of a task file with its aliases written out
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\s,/\\]+\Z")]
 
 
 class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,10 +88,10 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: Columns = Columns()
     policy: Literal["share"] | dict[str, list[float | str]] = "share"
     aggregate: Literal["rank", "last"] = "rank"
-    seed: int = 0
+    seed: Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)] = 0
     prompt: str | None = None
     system: str | None = None
-    max_chars: Annotated[int, msgspec.Meta(ge=1)] = 200_000
+    max_chars: Annotated[int, msgspec.Meta(ge=1, le=1 << 40)] = 200_000
 
 
 def load_task(path: Path) -> TaskSpec:
@@ -149,8 +151,10 @@ def convert(value: Any, to: type[T], where: str) -> T:
 def _explain(message: str) -> str:
     """Turn msgspec's wording into ours: the key first."""
     what, _, path = message.partition(" - at `")
-    path = re.sub(r"^(key in )?`?\$\.?", "", path.rstrip("`"))
-    unknown = re.match(r"Object contains unknown field `(.+)`", what)
+    if path.startswith("key` in"):
+        what = "Every key must be text: put it in quotes"
+    path = re.sub(r"^(key` in `)?\$\.?", "", path.rstrip("`"))
+    unknown = re.match(r"Object contains unknown field `(.*)`", what)
     missing = re.match(r"Object missing required field `(.+)`", what)
     inside = f"{path}: " if path else ""
     if unknown:
@@ -167,7 +171,9 @@ def _explain(message: str) -> str:
 def _nearest(message: str, to: type) -> str:
     if "$.aggregate" in message:
         return "Write aggregate: rank, or aggregate: last."
-    unknown = re.search(r"unknown field `(.+?)`", message)
+    if "Expected `str`, got `" in message and "got `object`" not in message and "got `array`" not in message:
+        return "Put it in quotes."
+    unknown = re.search(r"unknown field `(.*?)`", message)
     if not unknown:
         return ""
     known = [field.name for field in msgspec.structs.fields(Columns if "$.data" in message else to)]
@@ -177,24 +183,56 @@ def _nearest(message: str, to: type) -> str:
 
 def _read_yaml(text: str, where: str) -> Any:
     """Parse YAML safely; what stands under `labels` and `examples` keeps its spelling (yes, no, none, 1)."""
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
-            raise TaskError(f"{where}: the task file is empty.", "Write one with: catena init DATA")
+            raise TaskError(f"{where}: the task file is empty.", "Write one with: catena init DATA")  # noqa: TRY301
+        _refuse_too_much(node, where)
         _refuse_twice(node, where)
         _keep_spelling(node)
         value = loader.construct_document(node)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except TaskError:
+        raise
+    except Exception as error:  # a wrong scalar after a tag (!!int x) makes PyYAML raise nearly anything
         place = getattr(error, "problem_mark", None)
         line = f" line {place.line + 1}:" if place else ""
         problem = getattr(error, "problem", None) or str(error) or type(error).__name__
-        raise TaskError(f"{where}:{line} not valid YAML: {problem}.") from error
-    finally:
-        loader.dispose()
+        raise TaskError(
+            f"{where}:{line} not valid YAML: {' '.join(str(problem).split()).rstrip('.')}."
+        ) from error
     if not isinstance(value, dict):
         raise TaskError(f"{where}: a task file is a mapping of keys, not a {type(value).__name__}.")
     return value
+
+
+def _refuse_too_much(node: yaml.Node, where: str) -> None:
+    """Refuse aliases that contain themselves or, written out, would fill the memory; see to it that text is Unicode."""
+    sizes: dict[int, int] = {}
+
+    def size(here: yaml.Node) -> int:
+        if id(here) not in sizes:
+            sizes[id(here)] = MOST_NODES  # what it counts for inside itself
+            if isinstance(here, yaml.ScalarNode):
+                here.value = _unicode(here, where)
+            inside = here.value if isinstance(here, yaml.CollectionNode) else ()
+            parts = [part for entry in inside for part in (entry if isinstance(entry, tuple) else (entry,))]
+            sizes[id(here)] = 1 + sum(map(size, parts))
+        return sizes[id(here)]
+
+    if size(node) > MOST_NODES:
+        raise TaskError(f"{where}: its aliases (*name) make it too large or endless.", "Write them out.")
+
+
+def _unicode(scalar: yaml.ScalarNode, where: str) -> str:
+    """Join the halves of characters that JSON writes as two escapes; half of one is no text."""
+    try:
+        return str(scalar.value).encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        line = scalar.start_mark.line + 1
+        raise TaskError(
+            f"{where}: line {line}: an escape is half a character.", "Write the character."
+        ) from None
 
 
 def _refuse_twice(node: yaml.Node, where: str) -> None:
@@ -222,27 +260,19 @@ def _refuse_twice(node: yaml.Node, where: str) -> None:
 
 def _keep_spelling(node: yaml.Node) -> None:
     """Retag scalars under the keys `labels` and `examples`, at any depth, as text."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value in {"labels", "examples"}:
-                _as_text(value)
-            else:
-                _keep_spelling(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _keep_spelling(value)
-
-
-def _as_text(node: yaml.Node) -> None:
-    if isinstance(node, yaml.ScalarNode):
-        node.tag = "tag:yaml.org,2002:str"
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _as_text(value)
-    elif isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            _as_text(key)
-            _as_text(value)
+    todo, done = [(node, False)], set[tuple[int, bool]]()
+    while todo:
+        here, text = todo.pop()
+        if (id(here), text) in done:
+            continue
+        done.add((id(here), text))
+        if isinstance(here, yaml.ScalarNode):
+            here.tag = "tag:yaml.org,2002:str" if text else here.tag
+        elif isinstance(here, yaml.SequenceNode):
+            todo.extend((value, text) for value in here.value)
+        elif isinstance(here, yaml.MappingNode):
+            todo.extend((key, text) for key, _ in here.value)
+            todo.extend((value, text or key.value in {"labels", "examples"}) for key, value in here.value)
 
 
 def _labels(given: list[str] | dict[str, str | None], where: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The console script: finds the command, and turns every error into one line and an exit code."""
 
+import contextlib
 import importlib
 import os
 import sys
@@ -32,13 +33,19 @@ class Commands(click.Group):
         return command
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True
+)
 @click.version_option(__version__, prog_name="catena")
-def catena() -> None:
+@click.pass_context
+def catena(context: click.Context) -> None:
     """Label text data with a chain of LLMs: cheap links first, the dear ones only where they are needed.
 
     With --json, anywhere on the line, stdout is exactly one JSON document. With --debug, errors show where they arose.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        raise SystemExit(context.obj.error("which command? The list is above.", 2))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = _take(arguments, "--debug")
     output = Output(json=_take(arguments, "--json"))
-    code = _run(arguments, output, debug=debug)
+    # With --json, whatever else prints (click's help, a library) is for a person: it goes to stderr.
+    with contextlib.redirect_stdout(sys.stderr) if output.json else contextlib.nullcontext():
+        code = _run(arguments, output, debug=debug)
+    output.result({})  # where a command had nothing to say, as with --help
     if argv is None:
         sys.exit(code)
     return code

@@ -9,10 +9,17 @@ __all__ = ["Output"]
 
 
 class Output:
-    """Where a command's words go. With `json`, only `result` writes to stdout."""
+    """Where a command's words go. With `json`, only `result` writes to stdout.
+
+    Attributes:
+        json: Stdout is one JSON document.
+        answered: The document is written.
+    """
 
     def __init__(self, *, json: bool = False) -> None:
         self.json = json
+        self.answered = False
+        self._stdout = sys.stdout
 
     def say(self, *things: Any) -> None:
         """Print lines or rich tables for a person; to stderr where stdout is JSON."""
@@ -34,12 +41,15 @@ class Output:
 
     def result(self, value: Any) -> None:
         """Print the JSON document, if JSON was asked for. NaN and infinities become null."""
-        if self.json:
-            sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
-            sys.stdout.flush()
+        if self.json and not self.answered:
+            self.answered = True
+            document = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+            self._stdout.write(document + "\n")
+            self._stdout.flush()
 
     def error(self, line: str, code: int) -> int:
         """Say why the command failed, and return its exit code."""
-        self.warn(" ".join(line.split()))
-        self.result({"error": " ".join(line.split()), "exit_code": code})
+        line = " ".join(line.split()).encode(errors="backslashreplace").decode()  # a path need not be Unicode
+        self.warn(line)
+        self.result({"error": line, "exit_code": code})
         return code

@@ -46,10 +46,12 @@ def run_and_show(output: Any, task: Any, data: Path, out: Path, **how: bool) -> 
     from catena.engine.run import Run
 
     watcher = Watcher()
-    with watcher.showing():
-        outcome = Run(task, data, out).execute(watch=watcher.begin, **how)
-    for warning in outcome.warnings:
-        output.warn(warning)
+    try:
+        with watcher.showing():
+            outcome = Run(task, data, out).execute(watch=watcher.begin, **how)
+    finally:
+        for warning in watcher.warnings:
+            output.warn(warning)
     if outcome.did_nothing:
         output.say(f"{out} is finished and nothing has changed: nothing to do.")
     elif outcome.reused:
@@ -77,4 +79,4 @@ def show(output: Any, out: Path, task: Any) -> None:
     if run["failed"]:
         output.say(f"{run['failed']:,} of {run['n']:,} rows have no label; the column 'reason' says why.")
     output.say(f"Labels: {out / LABELS_FILE}")
-    output.result(run | {"labels": str(out / LABELS_FILE)})
+    output.result(run | {"state": "finished", "labels": str(out / LABELS_FILE)})

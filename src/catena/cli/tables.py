@@ -50,10 +50,10 @@ def saving_line(run: Mapping[str, Any]) -> str:
     """Return what labelling everything with the dearest link would have cost against this run."""
     dearest, cost = run["dearest"], run["cost_usd"]
     if not dearest:
-        return f"This run cost {money(cost or 0.0)}: no link of this chain has a price above 0."
+        return f"This run cost {money(cost or 0.0)}: its links are free."
     would = dearest["cost_usd"]
-    less = 1 - cost / would
-    difference = f"{less:.0%} less" if less >= 0 else f"{-less:.0%} more"
+    less = round(1 - cost / would, 2)
+    difference = f"{less:.0%} less" if less > 0 else f"{-less:.0%} more" if less < 0 else "the same"
     return (
         f"Labelling everything with {dearest['link']} (the dearest) would have cost {money(would)}; "
         f"this run {money(cost)} ({difference})."

@@ -24,8 +24,12 @@ class Watcher:
     def __init__(self) -> None:
         self._progress: Progress | None = None
         self._began = time.monotonic()
-        self._first_calls: list[tuple[float, int]] = []
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Lines for the user that came up while the run worked."""
+        return self._progress.warnings if self._progress else []
 
     def begin(self, progress: Progress) -> None:
         """Show these counts."""

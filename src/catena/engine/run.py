@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from catena.engine.pipeline import Pipeline
 from catena.engine.progress import Progress
 from catena.engine.results import LABELS_FILE, write_labels
 from catena.errors import ChangedError, InputError, TaskError
-from catena.ledger import Ledger, RunLock
+from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
 from catena.prompts import Prompter
 from catena.routing import exact_shares, ties
@@ -34,13 +34,11 @@ class Outcome:
         folder: The run's folder.
         did_nothing: It was finished already and nothing had changed.
         reused: Votes that were in the ledger.
-        warnings: Lines for the user.
     """
 
     folder: Path
     did_nothing: bool = False
     reused: int = 0
-    warnings: Sequence[str] = ()
 
 
 class Run:
@@ -120,10 +118,7 @@ class Run:
             raise
         write_labels(ledger, self.task, self.folder / LABELS_FILE)
         ledger.put(finished=decision)
-        progress = pipeline.progress
-        return Outcome(
-            self.folder, False, sum(link.reused for link in progress.links), tuple(progress.warnings)
-        )
+        return Outcome(self.folder, reused=sum(link.reused for link in pipeline.progress.links))
 
     def _admit(self, ledger: Ledger, *, update: bool) -> None:
         """Take the rows in, or see that they are the ones of the run; refuse changed links and rows."""
@@ -209,7 +204,7 @@ def _make_folder(folder: Path) -> None:
         if (
             any(folder.iterdir())
             and not (folder / "lock").exists()
-            and not (folder / "ledger.sqlite").exists()
+            and not (folder / FILE).exists()
         ):
             raise InputError(
                 f"{folder} holds other files and no run.", "Choose an empty or new folder for --out."
@@ -221,7 +216,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _move_aside(folder: Path) -> None:
-    if not folder.exists():
+    if not (folder / FILE).exists():
         return
     lock = RunLock(folder)
     number = 1

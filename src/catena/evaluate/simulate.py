@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catena.aggregate import RULES, Decision, decide
 from catena.data.tables import write_table
 from catena.data.votes import VoteTable
 from catena.errors import InputError
 from catena.evaluate.metrics import score
-from catena.routing import exact_shares, least_first, ties
+from catena.routing import exact_shares, least_first, quotas, ties
 
 __all__ = ["Simulator"]
 
@@ -22,6 +23,8 @@ class Simulator:
 
     def __init__(self, votes: VoteTable, seed: int = 0) -> None:
         self.votes = votes
+        self._seed = seed
+        self._draws: list[NDArray[np.int64]] = []
         self._tie = ties(votes.item_ids.tolist(), seed)
         self._order = least_first(votes.voted, votes.confidence, self._tie)
 
@@ -70,6 +73,41 @@ class Simulator:
             },
             "cost_usd": float(sum(costs)) if costs else None,
         }
+
+    def random(
+        self, chain: Sequence[str], share: Sequence[float | str] | None = None, trials: int = 20
+    ) -> dict[str, float | None]:
+        """Return accuracy and macro-F1 of routing at random, as means over trials (the paper's baseline, section 4).
+
+        Each link keeps as many items as under `share`, but any; labels are those of `last`. All chains meet the same
+        draws, so that orders differ by their links and not by luck.
+
+        Raises:
+            DataError: An unknown or repeated link.
+            InputError: Shares that don't fit the chain, or no trial.
+        """
+        if trials < 1:
+            raise InputError(f"random routing needs at least 1 trial, not {trials}.")
+        votes = self.votes.chain(chain)
+        label = votes.label.copy()
+        for j in range(1, len(chain)):
+            np.copyto(label[j], label[j - 1], where=~votes.voted[j])
+        keeps = [kept for _, kept in quotas(len(votes), exact_shares(share, len(chain)))]
+        keeper, items = np.repeat(np.arange(len(chain)), keeps), np.arange(len(votes))
+        scores = [
+            score(votes.gold, label[keeper[place], items], votes.labels) for place in self._drawn(trials)
+        ]
+        return {
+            name: None if scores[0].n == 0 else float(np.mean([getattr(trial, name) for trial in scores]))
+            for name in scores[0].brief()
+        }
+
+    def _drawn(self, trials: int) -> list[NDArray[np.int64]]:
+        """Return a random place in the queue for every item, one array per trial."""
+        for trial in range(len(self._draws), trials):
+            generator = np.random.Generator(np.random.PCG64([abs(self._seed), self._seed < 0, trial]))
+            self._draws.append(np.argsort(generator.random(len(self.votes)), kind="stable"))
+        return self._draws[:trials]
 
     def write_labels(self, chain: Sequence[str], decision: Decision, path: Path) -> None:
         """Write item_id, kept_by (a link), and the labels by `last` and by `rank`, in input order."""

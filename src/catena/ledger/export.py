@@ -11,7 +11,7 @@ from catena.data.tables import write_table
 from catena.errors import DataError
 from catena.ledger.store import Ledger
 from catena.task import Columns
-from catena.types import Failure
+from catena.types import Answer, Failure, Usage
 
 __all__ = ["export_votes"]
 
@@ -88,24 +88,7 @@ def _write_votes(ledger: Ledger, links: Sequence[str], path: Path, counts: dict[
         for name in links:
             for row, answer, first in ledger.answers(numbers[name][0]) if name in numbers else ():
                 counts["votes"] += 1
-                failed = isinstance(answer, Failure)
-                usage = answer.usage
-                yield {
-                    "item_id": ids[row],
-                    "link": name,
-                    "label": None if failed else answer.label,
-                    "confidence": None if failed else answer.confidence,
-                    "label_logprobs": None if failed else answer.logprobs,
-                    "confidence_source": None if failed else answer.source,
-                    "cost_usd": usage.cost_usd if first or usage.cost_usd is None else 0.0,
-                    "prompt_tokens": usage.prompt_tokens if first else 0,
-                    "completion_tokens": usage.completion_tokens if first else 0,
-                    "latency_ms": usage.latency_ms,
-                    "calls": usage.calls if first else 0,
-                    "model": answer.model,
-                    "text": answer.text,
-                    "error": f"{answer.reason}: {answer.message}" if isinstance(answer, Failure) else None,
-                }
+                yield {"item_id": ids[row], "link": name, **_said(answer), **_used(answer.usage, first=first)}
 
     write_table(path, schema, _batches(rows(), schema))
 
@@ -116,3 +99,21 @@ def _batches(rows: Iterable[dict[str, Any]], schema: Any) -> Iterator[Any]:
     rows = iter(rows)
     while block := list(islice(rows, BLOCK)):
         yield pa.RecordBatch.from_pylist(block, schema=schema)
+
+
+def _said(answer: Answer) -> dict[str, Any]:
+    said: dict[str, Any] = {"model": answer.model, "text": answer.text}
+    if isinstance(answer, Failure):
+        return said | {"error": f"{answer.reason}: {answer.message}"}
+    vote = {"label": answer.label, "confidence": answer.confidence, "label_logprobs": answer.logprobs}
+    return said | vote | {"confidence_source": answer.source}
+
+
+def _used(usage: Usage, *, first: bool) -> dict[str, Any]:
+    return {
+        "cost_usd": usage.cost_usd if first or usage.cost_usd is None else 0.0,
+        "prompt_tokens": usage.prompt_tokens if first else 0,
+        "completion_tokens": usage.completion_tokens if first else 0,
+        "latency_ms": usage.latency_ms,
+        "calls": usage.calls if first else 0,
+    }

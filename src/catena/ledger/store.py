@@ -125,13 +125,16 @@ class Ledger:
                     "given g JOIN ours o ON o.id = g.id WHERE o.row <> g.row AND o.digest = g.digest"
                 ),
             )
-            if not changes:
-                self._db.execute(
-                    "UPDATE items SET gold = g.gold FROM temp.given g WHERE g.row = items.row AND items.gold IS NOT g.gold"
-                )
+            if not changes and self._take_gold():
+                self._db.execute("DELETE FROM meta WHERE key = 'finished'")  # the labels file holds gold too
             self._db.execute("DROP TABLE given")
             self._db.execute("DROP TABLE ours")
         return changes
+
+    def _take_gold(self) -> int:
+        """Take over the gold of the rows in `given`; returns how many differ."""
+        differs = "FROM temp.given g WHERE g.row = items.row AND items.gold IS NOT g.gold"
+        return self._db.execute(f"UPDATE items SET gold = g.gold {differs}").rowcount  # noqa: S608 - our own words
 
     def _count(self, what: str) -> int:
         return int(self._db.execute(f"SELECT count(*) FROM {what}").fetchone()[0])  # noqa: S608 - our own words

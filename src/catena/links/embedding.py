@@ -92,7 +92,7 @@ class EmbeddingLink:
         scores -= scores.max(axis=1, keepdims=True)
         logprobs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
         # Rounded, so that the last bits, which depend on the batch and the machine, decide nothing.
-        return [self._vote(np.round(row.astype(np.float64), 4)) for row in logprobs]
+        return [self._vote(np.round(row.astype(np.float64), 4) + 0.0) for row in logprobs]
 
     def _vote(self, logprobs: NDArray[np.float64]) -> Vote:
         second, first = np.partition(logprobs, -2)[-2:]

@@ -1,5 +1,6 @@
 """Recorded votes as a link: what was said once is said again, exactly."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,6 @@ class ReplayLink:
     def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
         self.name = name
         self._link = settings.link or name
-        self.fingerprint = fingerprint(name, "replay", task, votes=settings.votes, link=self._link)
         self.capabilities = Capabilities(
             "recorded", batch=1024, per_item=True, model=f"recorded {self._link}"
         )
@@ -48,10 +48,18 @@ class ReplayLink:
         self._labels = tuple(task.labels)
         self._where = where
         self._votes: dict[str, Answer] | None = None
-        if not (self._folder / "votes.parquet").exists():
+        self.fingerprint = fingerprint(name, "replay", task, votes=self._digest(), link=self._link)
+
+    def _digest(self) -> str:
+        """Return what changes when the recorded votes do, wherever the folder stands."""
+        try:
+            with (self._folder / "votes.parquet").open("rb") as file:
+                return hashlib.file_digest(file, "blake2b").hexdigest()
+        except OSError as error:
             raise TaskError(
-                f"{where}: votes: {self._folder} is not a vote table.", "It needs a file votes.parquet."
-            )
+                f"{self._where}: votes: {self._folder} is not a vote table: {error.strerror}.",
+                "It needs a file votes.parquet.",
+            ) from error
 
     def render(self, item: Item) -> str:
         """Return the item's id: recorded votes are about items, not about texts."""
