@@ -163,7 +163,7 @@ def main() -> None:
             f"at the start; medians of {given.runs} runs\n"
         )
         print(
-            "| latency | rows | wall s | (lowest-highest) | ideal s | votes/s | CPU s | user | system | CPU s / 1,000 votes | start-up share of CPU |"
+            "| latency | rows | wall s | lowest-highest | ideal s | votes/s | CPU s | user | system | CPU s / 1,000 votes | start-up share of CPU |"
         )
         print("|---|---|---|---|---|---|---|---|---|---|---|")
         for latency in given.latency or [100, 0]:

@@ -72,9 +72,9 @@ def test_each_aggregate_has_accuracy_and_macro_f1(simulate):
 
 
 def test_shares_are_taken(simulate):
-    """Shares of 7, 1 and 1 split nine items so."""
-    links = simulate("--chain", "small,mid,big", "--share", "7,1,1")["links"]
-    assert [link["kept"] for link in links] == [7, 1, 1]
+    """Of nine items .4, .4 and .2 are 3, 4 of the remaining 6, and the rest."""
+    links = simulate("--chain", "small,mid,big", "--share", ".4,.4,.2")["links"]
+    assert [link["kept"] for link in links] == [3, 4, 2]
 
 
 def test_the_labels_file(simulate, tmp_path):
@@ -114,7 +114,7 @@ def test_people_see_a_table(votes, capsys):
     ("how", "says"),
     [
         (["--chain", "small,nope"], "nope"),
-        (["--chain", "small,small"], "small"),
+        (["--chain", "small,small"], "each of its links once"),
         (["--permutations", "4"], "the vote table has 3 links"),
         (["--chain", "small,big", "--share", "1"], "share"),
         (["--chain", "small", "--permutations", "1"], "either"),

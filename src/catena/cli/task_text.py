@@ -33,8 +33,8 @@ chain:
 
 # Who keeps what: every link an equal share of the items, its surest ones.
 policy: share
-# Other shares, one for each link: the first keeps three items for each one of the second.
-# policy: {share: [3, 1]}
+# Other shares, one for each link, that sum to 1.
+# policy: {share: [0.75, 0.25]}
 
 # An item's label: that of the link that was surest among all it saw (rank) ...
 aggregate: rank
