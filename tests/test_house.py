@@ -11,7 +11,7 @@ import catena
 
 ROOMS = (
     "errors", "types", "task", "data", "prompts", "confidence", "routing", "aggregate", "ledger", "links", "engine",
-    "evaluate", "report", "web", "annotate", "demo", "cli", "testing",
+    "evaluate", "report", "web", "api", "demo", "cli", "testing",
 )  # fmt: skip
 SOURCE = Path(catena.__file__).parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages([str(SOURCE)], "catena."))

@@ -39,12 +39,18 @@ def refusal(given_text):
 
 def test_a_good_file_is_read():
     """Every key arrives."""
-    task = parse_task(text(policy="{share: [0.75, 1/4]}", aggregate="last", prompt="p", system="s", max_chars="9"))
+    task = parse_task(
+        text(policy="{share: [0.75, 1/4]}", aggregate="last", prompt="p", system="s", max_chars="9")
+    )
     assert (task.name, task.instruction, task.seed, task.aggregate) == ("t", "Which?", 1, "last")
     assert (task.prompt, task.system, task.max_chars) == ("p", "s", 9)
     assert dict(task.labels) == {"a": "first", "b": "second"}
     assert (task.data.text, task.data.id, task.data.target) == ("tweet", "id", None)
-    assert [(spec.name, spec.kind, spec.options) for spec in task.chain][1] == ("two", "openai", {"model": "m"})
+    assert [(spec.name, spec.kind, spec.options) for spec in task.chain][1] == (
+        "two",
+        "openai",
+        {"model": "m"},
+    )
     assert task.share == ("0.75", "1/4")
 
 
@@ -74,7 +80,7 @@ def test_a_good_file_is_read():
         ({"chain": "[{name: a b, kind: b}]"}, "chain[0]: name", "can't contain spaces, commas or slashes"),
         ({"name": '"a\\n"'}, "name", "can't contain spaces, commas or slashes"),
         ({"policy": "{keep: [1, 1]}"}, "policy", "Write policy: share"),
-        ({"policy": "threshold"}, "policy", "share"),
+        ({"policy": "threshold"}, "policy", "Write policy: share"),
         ({"policy": "{share: [1]}"}, "policy.share", "1 shares for 2 links"),
         ({"aggregate": "vote"}, "aggregate", "Write aggregate: rank, or aggregate: last."),
         ({"aggregate": "no"}, "aggregate", "Write aggregate: rank, or aggregate: last."),
@@ -111,13 +117,17 @@ def test_what_is_no_task_file_is_refused(content, says):
     assert says in refusal(content)
 
 
-@pytest.mark.parametrize("value", ["!!int ''", "!!float x", "!!bool x", "!!timestamp x", "!!binary '@'", "!!omap [1]", "!!int 0x"])
+@pytest.mark.parametrize(
+    "value", ["!!int ''", "!!float x", "!!bool x", "!!timestamp x", "!!binary '@'", "!!omap [1]", "!!int 0x"]
+)
 def test_a_wrong_scalar_after_a_tag_is_refused(value):
     """Whatever the YAML reader raises."""
     assert refusal(text(seed=value))
 
 
-@pytest.mark.parametrize("word", ["yes", "no", "none", "null", "~", "1", "1.0", "0x1", "1e3", "on", "2020-01-01", "true", "="])
+@pytest.mark.parametrize(
+    "word", ["yes", "no", "none", "null", "~", "1", "1.0", "0x1", "1e3", "on", "2020-01-01", "true", "="]
+)
 class TestSpelling:
     """What stands under labels and examples is text as it is written."""
 
@@ -127,7 +137,10 @@ class TestSpelling:
 
     def test_of_labels_with_descriptions(self, word):
         """As keys, and in descriptions."""
-        assert dict(parse_task(text(labels=f"{{other: x, {word}: {word}}}")).labels) == {"other": "x", word: word}
+        assert dict(parse_task(text(labels=f"{{other: x, {word}: {word}}}")).labels) == {
+            "other": "x",
+            word: word,
+        }
 
     def test_of_examples(self, word):
         """Under a link's examples, labels and texts."""
@@ -136,7 +149,9 @@ class TestSpelling:
 
     def test_of_examples_behind_an_alias(self, word):
         """Also where two links share them."""
-        chain = f"[{{name: a, kind: e, examples: &e {{{word}: [{word}]}}}}, {{name: b, kind: e, examples: *e}}]"
+        chain = (
+            f"[{{name: a, kind: e, examples: &e {{{word}: [{word}]}}}}, {{name: b, kind: e, examples: *e}}]"
+        )
         assert parse_task(text(chain=chain)).chain[1].options["examples"] == {word: [word]}
 
 
@@ -194,7 +209,9 @@ def test_a_billion_laughs_are_refused_at_once(where, levels):
     assert time.process_time() - start < 5  # written out, even the smallest takes longer than its patience
 
 
-@pytest.mark.parametrize("content", ["&r {a: *r}", "&r [*r]", text(labels="&l {a: x, b: *l}"), text(data="&d {text: [*d]}")])
+@pytest.mark.parametrize(
+    "content", ["&r {a: *r}", "&r [*r]", text(labels="&l {a: x, b: *l}"), text(data="&d {text: [*d]}")]
+)
 def test_an_alias_of_itself_is_refused(content):
     """It has no end."""
     assert "aliases" in refusal(content)
@@ -215,8 +232,44 @@ def test_load_task_names_the_file(tmp_path):
         assert str(tmp_path) in str(caught.value)
 
 
-WORDS = [*GOOD, *GOOD.values(), "text", "share", "examples", "yes", "~", "1", "<<", "!!int", "!!set", "&a", "*a", "\ud800"]
-MARKS = ["\n", "\n  ", "\n- ", ": ", ", ", "{", "}", "[", "]", "'", '"', "|", ">", "?", "#", "---", "\t", "\\", "%", "@"]
+WORDS = [
+    *GOOD,
+    *GOOD.values(),
+    "text",
+    "share",
+    "examples",
+    "yes",
+    "~",
+    "1",
+    "<<",
+    "!!int",
+    "!!set",
+    "&a",
+    "*a",
+    "\ud800",
+]
+MARKS = [
+    "\n",
+    "\n  ",
+    "\n- ",
+    ": ",
+    ", ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "'",
+    '"',
+    "|",
+    ">",
+    "?",
+    "#",
+    "---",
+    "\t",
+    "\\",
+    "%",
+    "@",
+]
 
 
 @FUZZ
@@ -234,13 +287,18 @@ def test_a_damaged_task_is_refused_or_a_task(data):
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content)))
         cut = data.draw(st.integers(0, 12))
-        content = content[:at] + data.draw(st.sampled_from(WORDS + MARKS) | st.text(max_size=3)) + content[at + cut :]
+        content = (
+            content[:at]
+            + data.draw(st.sampled_from(WORDS + MARKS) | st.text(max_size=3))
+            + content[at + cut :]
+        )
     only_task_errors(content)
 
 
 def only_task_errors(content):
     """Parse; a refusal is one line."""
     try:
-        assert isinstance(parse_task(content), TaskSpec)
+        found = parse_task(content)
     except TaskError as error:
-        assert "\n" not in str(error)
+        found = str(error)
+    assert isinstance(found, TaskSpec) or "\n" not in found

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from catena.annotate import annotate
+    from catena.api import annotate
 
 __all__ = ["__version__", "annotate"]
 
@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Import the public functions when they are first used."""
     if name == "annotate":
-        from catena.annotate import annotate  # noqa: PLC0415
+        from catena.api import annotate  # noqa: PLC0415
 
         return annotate
     raise AttributeError(f"module 'catena' has no attribute {name!r}")

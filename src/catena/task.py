@@ -171,6 +171,8 @@ def _explain(message: str) -> str:
 def _nearest(message: str, to: type) -> str:
     if "$.aggregate" in message:
         return "Write aggregate: rank, or aggregate: last."
+    if "$.policy" in message and "key` in" not in message:
+        return "Write policy: share, or policy: {share: [...]}."
     if "Expected `str`, got `" in message and "got `object`" not in message and "got `array`" not in message:
         return "Put it in quotes."
     unknown = re.search(r"unknown field `(.*?)`", message)

@@ -30,8 +30,39 @@ FUZZ = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-TRICKY = ["yes", "no", "none", "1", "null", "~", "on", "1.0", "2020-01-01", "<<", "=", "a: b", "- a", "#x", "'", '"']
-TRICKY += ["two\nlines", "tab\t", "\u2028", "\x85", "\x00", "\ufeff", "🙂", "é", "{{ text }}", "\\", "&a", "*a", "!a"]
+TRICKY = [
+    "yes",
+    "no",
+    "none",
+    "1",
+    "null",
+    "~",
+    "on",
+    "1.0",
+    "2020-01-01",
+    "<<",
+    "=",
+    "a: b",
+    "- a",
+    "#x",
+    "'",
+    '"',
+]
+TRICKY += [
+    "two\nlines",
+    "tab\t",
+    "\u2028",
+    "\x85",
+    "\x00",
+    "\ufeff",
+    "🙂",
+    "é",
+    "{{ text }}",
+    "\\",
+    "&a",
+    "*a",
+    "!a",
+]
 
 
 @pytest.fixture
@@ -76,7 +107,9 @@ def words(row):
 class TestGuesses:
     """Which column is what."""
 
-    @pytest.mark.parametrize("name", ["text", "Tweet", "message", "content", "body", "comment", "tweet_text", "My Text"])
+    @pytest.mark.parametrize(
+        "name", ["text", "Tweet", "message", "content", "body", "comment", "tweet_text", "My Text"]
+    )
     def test_a_text_is_known_by_its_name(self, init, name):
         """Although another column has longer texts."""
         found, _ = init(table(("note", lambda r: words(r) * 5), (name, words)))
@@ -108,7 +141,9 @@ class TestGuesses:
         found, _ = init(table(("user_id", str), ("id", str), ("text", words)))
         assert found["id"] == "id"
 
-    @pytest.mark.parametrize("name", ["gold", "label", "class", "stance", "topic", "Category", "target label"])
+    @pytest.mark.parametrize(
+        "name", ["gold", "label", "class", "stance", "topic", "Category", "target label"]
+    )
     def test_gold_is_known_by_its_name(self, init, name):
         """And by having few values, which become the labels."""
         found, task = init(table(("text", words), (name, lambda r: "ab"[r % 2])))
@@ -116,7 +151,9 @@ class TestGuesses:
 
     def test_labels_come_from_all_rows(self, init):
         """Also from those behind the first thousands."""
-        found, _ = init(table(("text", words), ("label", lambda r: "c" if r == 8999 else "ab"[r % 2]), rows=9000))
+        found, _ = init(
+            table(("text", words), ("label", lambda r: "c" if r == 8999 else "ab"[r % 2]), rows=9000)
+        )
         assert found["labels"] == ["a", "b", "c"]
 
     def test_many_values_are_no_labels(self, init):
@@ -126,7 +163,9 @@ class TestGuesses:
 
     def test_target_and_gold(self, init):
         """A column named target is the target where another is gold, and the question names it."""
-        found, task = init(table(("text", words), ("target", lambda r: "cats"), ("stance", lambda r: "ab"[r % 2])))
+        found, task = init(
+            table(("text", words), ("target", lambda r: "cats"), ("stance", lambda r: "ab"[r % 2]))
+        )
         assert column(found) == {"text": "text", "id": None, "target": "target", "gold": "stance"}
         assert "{{ target }}" in task.instruction
 
@@ -160,7 +199,11 @@ class TestTheFile:
         """Every key has a comment before it or beside it."""
         init(table(("id", str), ("text", words), ("label", lambda r: "ab"[r % 2])))
         lines = (here / "task.yaml").read_text().splitlines()
-        keys = [at for at, line in enumerate(lines) if re.match(r"(instruction|labels|data|chain|policy|aggregate|seed):", line)]
+        keys = [
+            at
+            for at, line in enumerate(lines)
+            if re.match(r"(instruction|labels|data|chain|policy|aggregate|seed):", line)
+        ]
         assert len(keys) == 7
         assert all(lines[at - 1].startswith("#") for at in keys)
 
@@ -179,7 +222,9 @@ class TestTheFile:
     def test_the_other_shares_fit_the_chain(self, init, here):
         """They are shares of the links that are there."""
         init(table(("text", words), ("label", lambda r: "ab"[r % 2])))
-        text = re.sub(r"(?m)^policy: share\n((?:#.*\n)*?)# (policy: )", r"\1\2", (here / "task.yaml").read_text())
+        text = re.sub(
+            r"(?m)^policy: share\n((?:#.*\n)*?)# (policy: )", r"\1\2", (here / "task.yaml").read_text()
+        )
         task = parse_task(text)
         assert task.share is not None
         assert exact_shares(task.share, len(task.chain))
@@ -208,7 +253,7 @@ class TestTheFile:
     def test_any_labels(self, init, here, labels):
         """Every distinct gold value comes back from the file as it was, in the order of first use."""
         (here / "task.yaml").unlink(missing_ok=True)
-        lines = [{"text": f"some words {at}", "label": label} for at, label in enumerate(labels)]
+        lines = [{"text": f"some words {at}", "label": label} for at, label in enumerate(labels * 2)]
         found, task = init("\n".join(map(json.dumps, lines)), name="data.jsonl")
         wanted, _ = distinguish(dict.fromkeys(labels))
         assert found["gold"] == "label"
@@ -241,9 +286,12 @@ class TestTheFile:
     @example("y")
     def test_a_scalar_is_read_back(self, text):
         """Any text, as a value."""
-        assert parse_task(
-            f"instruction: q\nlabels: [a, b]\nchain: [{{name: a, kind: b}}]\ndata: {{text: {scalar(text)}}}"
-        ).data.text == text
+        assert (
+            parse_task(
+                f"instruction: q\nlabels: [a, b]\nchain: [{{name: a, kind: b}}]\ndata: {{text: {scalar(text)}}}"
+            ).data.text
+            == text
+        )
 
 
 class TestRefusals:
@@ -277,7 +325,9 @@ class TestRefusals:
         assert says in capsys.readouterr().err
         assert not (here / "task.yaml").exists()
 
-    @pytest.mark.parametrize("line", [[], ["missing.csv"], ["--preset", "nope"], ["--preset", "stance", "--out", "no/such/folder"]])
+    @pytest.mark.parametrize(
+        "line", [[], ["missing.csv"], ["--preset", "nope"], ["--preset", "stance", "--out", "no/such/folder"]]
+    )
     def test_wrong_usage(self, here, line):
         """Neither data nor preset, a missing file, an unknown preset, a folder that is not there."""
         assert main(["init", *line]) == 2
@@ -305,7 +355,7 @@ class TestPresets:
         _, task = init(PRESETS[preset][1], "--preset", preset)
         item = next(iter(read_rows(here / "data.csv", task.data, task.labels)))[0]
         asked = Prompter(task)(item)
-        order = [item.text, "?", *task.labels, "exactly one of"]
+        order = [item.text, "?", *[f"- {label}: " for label in task.labels], "exactly one of"]
         places = [asked.index(part) for part in order]
         assert places == sorted(places)
         assert (item.target or "?") in asked.partition("Options")[0]
@@ -319,7 +369,9 @@ class TestPresets:
 
     def test_it_takes_the_columns_and_the_spelling_of_the_data(self, init, here):
         """As SemEval's own files have them."""
-        content = "ID,Target,Tweet,Stance\n1,Atheism,no gods,FAVOR\n2,Atheism,pray,AGAINST\n3,Atheism,tea,NONE\n"
+        content = (
+            "ID,Target,Tweet,Stance\n1,Atheism,no gods,FAVOR\n2,Atheism,pray,AGAINST\n3,Atheism,tea,NONE\n"
+        )
         found, task = init(content, "--preset", "stance")
         assert column(found) == {"text": "Tweet", "id": "ID", "target": "Target", "gold": "Stance"}
         assert list(task.labels) == ["FAVOR", "AGAINST", "NONE"]

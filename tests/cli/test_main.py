@@ -167,14 +167,18 @@ class TestJson:
 class TestDebug:
     """Where an error arose is shown on demand only."""
 
-    @pytest.mark.parametrize("line", [["run", "missing.yaml", "d", "--out", "o"], ["simulate", "x", "--chain", "a"]])
+    @pytest.mark.parametrize(
+        "line", [["run", "missing.yaml", "d", "--out", "o"], ["simulate", "x", "--chain", "a"]]
+    )
     def test_with_the_flag_there_is_a_traceback(self, run, line):
         """Before the line that says what is wrong."""
         err = run("--debug", *line)[2]
         assert err.startswith("Traceback")
         assert err.splitlines()[-1].startswith("catena: ")
 
-    @pytest.mark.parametrize("line", [["run", "missing.yaml", "d", "--out", "o"], ["simulate", "x", "--chain", "a"]])
+    @pytest.mark.parametrize(
+        "line", [["run", "missing.yaml", "d", "--out", "o"], ["simulate", "x", "--chain", "a"]]
+    )
     def test_without_it_there_is_one_line(self, run, line):
         """Nothing else on stderr."""
         err = run(*line)[2]

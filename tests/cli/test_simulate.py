@@ -38,7 +38,9 @@ def simulate(votes, capsys):
 
 def listing(folder):
     """Everything in a folder with what changes when it is written."""
-    return sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(folder))
+    return sorted(
+        (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(folder)
+    )
 
 
 def test_the_document_of_a_chain(simulate):
@@ -53,9 +55,33 @@ def test_what_is_said_about_a_link(simulate):
     """Link, received, kept, forwarded, failed, missing, cost_usd; a missing vote counts as failed and costs nothing."""
     links = simulate("--chain", "small,mid,big")["links"]
     assert links == [
-        {"link": "small", "received": 9, "kept": 3, "forwarded": 6, "failed": 0, "missing": 0, "cost_usd": 9.0},
-        {"link": "mid", "received": 6, "kept": 3, "forwarded": 3, "failed": 2, "missing": 1, "cost_usd": 50.0},
-        {"link": "big", "received": 3, "kept": 3, "forwarded": 0, "failed": 0, "missing": 0, "cost_usd": 300.0},
+        {
+            "link": "small",
+            "received": 9,
+            "kept": 3,
+            "forwarded": 6,
+            "failed": 0,
+            "missing": 0,
+            "cost_usd": 9.0,
+        },
+        {
+            "link": "mid",
+            "received": 6,
+            "kept": 3,
+            "forwarded": 3,
+            "failed": 2,
+            "missing": 1,
+            "cost_usd": 50.0,
+        },
+        {
+            "link": "big",
+            "received": 3,
+            "kept": 3,
+            "forwarded": 0,
+            "failed": 0,
+            "missing": 0,
+            "cost_usd": 300.0,
+        },
     ]
 
 
@@ -107,7 +133,7 @@ def test_people_see_a_table(votes, capsys):
     """Without --json the orders stand in a table, the best first."""
     assert main(["simulate", str(votes), "--permutations", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines if line.split()[:1] and line.split()[0] in LINKS][0] == "big"
+    assert next(name for line in lines if (name := line.strip()).startswith(LINKS)).startswith("big")
 
 
 @pytest.mark.parametrize(

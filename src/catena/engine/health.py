@@ -9,6 +9,7 @@ __all__ = ["Health"]
 
 WINDOW = 50
 MOST_FAILED = 0.5
+FEW = 5
 ITEMS_OWN = frozenset(
     {"empty", "too_long", "no_label", "many_labels", "refused", "filtered", "cut", "missing"}
 )
@@ -16,13 +17,17 @@ ITEMS_OWN = frozenset(
 
 
 class Health:
-    """Watches the last 50 answers of a link and stops the run when more than half of them are its own failures."""
+    """Watches the last 50 answers of a link and stops the run when more than half of them are its own failures.
+
+    Attributes:
+        worked: Whether any call has worked.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._recent: deque[bool] = deque(maxlen=WINDOW)
         self._errors: Counter[str] = Counter()
-        self._worked = False
+        self.worked = False
 
     def see(self, answer: Answer) -> None:
         """Count one answer of a call.
@@ -32,19 +37,23 @@ class Health:
         """
         failed = isinstance(answer, Failure) and answer.reason not in ITEMS_OWN
         self._recent.append(failed)
-        self._worked = self._worked or not failed
+        self.worked = self.worked or not failed
         if failed:
             self._errors[answer.message] += 1  # type: ignore[union-attr]
             if len(self._recent) == WINDOW and sum(self._recent) > MOST_FAILED * WINDOW:
                 raise self._error(f"{sum(self._recent)} of its last {WINDOW} calls failed")
 
-    def end(self) -> None:
+    def end(self, *, voted: bool) -> None:
         """Check a link that has finished.
+
+        Args:
+            voted: Whether it has votes in this run, of earlier calls too: then a few questions that it can't answer
+                don't stop the run for ever, each time it is resumed to ask only those.
 
         Raises:
             LinkError: All its calls failed.
         """
-        if self._recent and not self._worked:
+        if len(self._recent) > (FEW if voted else 0) and not self.worked:
             raise self._error("all its calls failed")
 
     def _error(self, what: str) -> LinkError:

@@ -77,10 +77,11 @@ class Pipeline:
             if not self._stopping:
                 raise
         finally:
-            await writer.close()
-            for at, link in enumerate(self._links):
+            for link in self._links:
                 await link.close()
-                self._ledger.add_seconds(self._numbers[at], self._seconds[at])
+            await writer.close()
+            for number, seconds in zip(self._numbers, self._seconds, strict=True):
+                self._ledger.add_seconds(number, seconds)
         if self._stopping:
             raise StoppedError(
                 f"stopped by {self._stopping}; every vote so far is kept.", "The same command goes on."

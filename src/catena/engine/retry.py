@@ -34,6 +34,14 @@ class Asker:
         self._attempts = attempts
         self._sleep = sleep or asyncio.sleep
         self._random = random.Random()  # noqa: S311 - spreads calls over time, decides nothing
+        self._stopped = False
+        self._pauses = set[asyncio.Future[None]]()
+
+    def stop(self) -> None:
+        """Try nothing again, and end the pauses: what failed stays failed, and a later run asks again."""
+        self._stopped = True
+        for pause in self._pauses:
+            pause.cancel()
 
     async def ask(self, prompts: Sequence[str]) -> list[Answer]:
         """Return a vote or a final failure for each prompt, in order.
@@ -46,13 +54,24 @@ class Asker:
             again = [
                 at for at, answer in enumerate(answers) if isinstance(answer, Failure) and answer.retryable
             ]
-            if not again:
+            if not again or self._stopped:
                 break
-            await self._sleep(self._pause(attempt, [answers[at] for at in again]))
+            await self._wait(self._pause(attempt, [answers[at] for at in again]))
+            if self._stopped:
+                break
             for at, answer in zip(again, await self._link.ask([prompts[at] for at in again]), strict=True):
                 usage = _together(answers[at].usage, answer.usage)
                 answers[at] = msgspec.structs.replace(answer, usage=usage)
         return answers
+
+    async def _wait(self, seconds: float) -> None:
+        pause = asyncio.ensure_future(self._sleep(seconds))
+        self._pauses.add(pause)
+        try:
+            await asyncio.wait([pause])
+        finally:
+            pause.cancel()
+            self._pauses.discard(pause)
 
     def _pause(self, attempt: int, failures: Sequence[Answer]) -> float:
         asked_for = [f.retry_after for f in failures if isinstance(f, Failure) and f.retry_after is not None]
@@ -67,5 +86,5 @@ def _together(one: Usage, other: Usage) -> Usage:
         one.completion_tokens + other.completion_tokens,
         sum(costs) if costs else None,
         one.latency_ms + other.latency_ms,
-        max(one.calls, 1) + other.calls,
+        max(one.calls, 1) + max(other.calls, 1),
     )

@@ -1,7 +1,9 @@
 """A run: a folder that a task and its rows become, that any later command goes on from."""
 
 import asyncio
+import contextlib
 import hashlib
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from catena.data.rows import Rows, read_rows
 from catena.engine.pipeline import Pipeline
 from catena.engine.progress import Progress
 from catena.engine.results import LABELS_FILE, write_labels
-from catena.errors import ChangedError, InputError, TaskError
+from catena.errors import ChangedError, InputError, LedgerError, TaskError
 from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
 from catena.prompts import Prompter
@@ -90,6 +92,11 @@ class Run:
             ledger = Ledger(self.folder, write=True)
             try:
                 return self._execute(ledger, update=update, retry_failed=retry_failed, watch=watch)
+            except sqlite3.Error as error:
+                raise LedgerError(
+                    f"{ledger.path}: {error}.",
+                    "Everything committed is kept; make room and run the same command.",
+                ) from error
             finally:
                 ledger.close()
         finally:
@@ -114,7 +121,8 @@ class Run:
         try:
             _run_async(pipeline.run())
         except BaseException as error:
-            ledger.put(stopped=str(error) or type(error).__name__)
+            with contextlib.suppress(sqlite3.Error):  # as on a full disk, which is what the error is about
+                ledger.put(stopped=str(error) or type(error).__name__)
             raise
         write_labels(ledger, self.task, self.folder / LABELS_FILE)
         ledger.put(finished=decision)
@@ -135,6 +143,7 @@ class Run:
             "template": self._template_key(),
             "version": __version__,
             "source": self.rows.name,
+            "finished": None,
         }
         before = ledger.get("template")
         if ledger.get("columns") is None:
@@ -168,7 +177,7 @@ class Run:
     def _decision_key(self) -> str:
         task = self.task
         said = [
-            [link.name for link in self.links],
+            [(link.name, link.fingerprint) for link in self.links],
             task.share,
             task.aggregate,
             task.seed,
@@ -201,11 +210,7 @@ def _check_templates(task: TaskSpec, columns: list[str]) -> None:
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if (
-            any(folder.iterdir())
-            and not (folder / "lock").exists()
-            and not (folder / FILE).exists()
-        ):
+        if any(folder.iterdir()) and not (folder / "lock").exists() and not (folder / FILE).exists():
             raise InputError(
                 f"{folder} holds other files and no run.", "Choose an empty or new folder for --out."
             )

@@ -99,6 +99,8 @@ class Stage:
         self._uncommitted: dict[bytes, Answer] = {}
         self._feeder: asyncio.Task[None] | None = None
         self._stopped = False
+        self._voted = False
+        self._held: list[int] = []
 
     async def run(self, ledger: Ledger, writer: Writer) -> None:
         """Work until every row of the inbox is settled, or `stop` is called.
@@ -107,16 +109,20 @@ class Stage:
             LinkError: The link is unusable as a whole.
             LedgerError: Votes can't be stored.
         """
+        if self._stopped:
+            return
         async with asyncio.TaskGroup() as group:
             self._feeder = group.create_task(self._feed(ledger, writer))
             for _ in range(self._link.capabilities.concurrency):
                 group.create_task(self._work(writer))
         if not self._stopped:
-            self._health.end()
+            self._health.end(voted=self._voted)
+            self._release()
 
     def stop(self) -> None:
         """Finish the calls in flight and begin no other."""
         self._stopped = True
+        self._asker.stop()
         if self._feeder:
             self._feeder.cancel()
         self._queue.close(drop=True)
@@ -140,7 +146,7 @@ class Stage:
     async def _look_up(self, rows: list[int], ledger: Ledger, writer: Writer) -> None:
         """Settle rows whose answer is known; put the others' questions into the queue."""
         asked = [
-            (row, prompt, self._key(item, prompt), self._unaskable(item))
+            (row, prompt, self._key(item, prompt, failure := self._unaskable(item)), failure)
             for row, item, prompt in self._render(rows, ledger)
         ]
         stored = ledger.find(self._number, [key for _, _, key, _ in asked])
@@ -168,7 +174,11 @@ class Stage:
     def _render(self, rows: list[int], ledger: Ledger) -> list[tuple[int, Item, str]]:
         return [(item.row, item, self._link.render(item)) for item in ledger.items(rows)]
 
-    def _key(self, item: Item, prompt: str) -> bytes:
+    def _key(self, item: Item, prompt: str, failure: Failure | None) -> bytes:
+        if (
+            failure is not None
+        ):  # not the key of the prompt, which another item may have with a text that can be asked
+            prompt = f"{failure.message}\0{prompt}"
         return vote_key(
             self._link.fingerprint, f"{item.id}\0{prompt}" if self._link.capabilities.per_item else prompt
         )
@@ -229,4 +239,13 @@ class Stage:
         forwarded = self._stream.offer(row, stands)
         if forwarded is not None:
             self.progress.forwarded += 1
-            self._forward(forwarded)
+            self._held.append(forwarded)
+        self._voted = self._voted or voted
+        if self._voted or self._health.worked:
+            self._release()
+
+    def _release(self) -> None:
+        """Forward what is held: nothing is, before the link has shown that it works."""
+        for row in self._held:
+            self._forward(row)
+        self._held.clear()

@@ -2,10 +2,11 @@
 
 import os
 import socket
+import time
 from pathlib import Path
 from typing import IO
 
-from catena.errors import BusyError
+from catena.errors import BusyError, LedgerError
 
 __all__ = ["RunLock"]
 
@@ -15,15 +16,18 @@ class RunLock:
 
     Raises:
         BusyError: Another process holds it; the message names that process.
+        LedgerError: The folder can't be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "lock"
-        self._file: IO[str] | None = os.fdopen(
-            os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8"
-        )
+        try:
+            number = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise LedgerError(f"{self._path}: {error.strerror}.", "Choose another --out.") from error
+        self._file: IO[str] | None = os.fdopen(number, "r+", encoding="utf-8")
         if not _try_lock(self._file):
-            owner = self._file.read().strip() or "another process"
+            owner = _owner(self._file)
             self._file.close()
             raise BusyError(
                 f"{folder}: {owner} works on this run.", "Wait for it, or stop it; then run the same command."
@@ -38,6 +42,16 @@ class RunLock:
             self._file.truncate(0)
             self._file.close()
             self._file = None
+
+
+def _owner(file: IO[str]) -> str:
+    """Return who holds the lock; it may have taken it this very moment and not have written its name yet."""
+    for _ in range(20):
+        file.seek(0)
+        if owner := file.read().strip():
+            return owner
+        time.sleep(0.01)
+    return "another process"
 
 
 def _try_lock(file: IO[str]) -> bool:

@@ -33,8 +33,8 @@ def vote_row(link: int, key: bytes, answer: Answer) -> tuple[Any, ...]:
         usage.calls,
         usage.prompt_tokens,
         usage.completion_tokens,
-        usage.cost_usd,
-        usage.latency_ms,
+        _float(usage.cost_usd),
+        float(usage.latency_ms),
         answer.model,
     )
     values: tuple[Any, ...]
@@ -44,7 +44,7 @@ def vote_row(link: int, key: bytes, answer: Answer) -> tuple[Any, ...]:
             link,
             key,
             answer.label,
-            answer.confidence,
+            _float(answer.confidence),
             answer.source,
             logprobs,
             answer.text,
@@ -80,6 +80,11 @@ def answer_from(row: Sequence[Any]) -> Answer:
     if label is None:
         return Failure(reason, message, text=text, usage=usage, model=model)
     return Vote(label, confidence, source, _unpack_floats(logprobs), text, usage, model)
+
+
+def _float(value: float | None) -> float | None:
+    """Return what SQLite gives back for a number: NaN is null there, whole numbers are floats."""
+    return None if value is None or value != value else float(value)  # noqa: PLR0124 - NaN
 
 
 def _pack_floats(values: Sequence[float | None] | None) -> bytes | None:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.errors import LedgerError
+from catena.errors import InputError, LedgerError
 from catena.ledger.rows import VOTE_COLUMNS, answer_from
 from catena.ledger.schema import create, migrate
 from catena.ledger.writer import Writer
@@ -21,7 +21,7 @@ from catena.types import Answer, Item
 __all__ = ["FILE", "Ledger", "RowChanges", "item_digest"]
 
 FILE = "ledger.sqlite"
-TRANSIENT = ("rate_limit", "server", "timeout", "transport", "bad_body")
+TRANSIENT = ("rate_limit", "server", "timeout", "transport", "bad_body", "bad_request")
 
 
 class RowChanges(msgspec.Struct, frozen=True):
@@ -48,15 +48,16 @@ class Ledger:
         write: Whether this process will write; needs the run's lock.
 
     Raises:
-        LedgerError: There is no ledger, or it is no Catena ledger, or it can't be read.
+        InputError: There is no run in the folder.
+        LedgerError: The file is no Catena ledger, or it can't be read.
     """
 
     def __init__(self, folder: Path, *, write: bool = False) -> None:
         self.folder = folder
         self.path = folder / FILE
         if not write and not self.path.exists():
-            raise LedgerError(
-                f"{folder} holds no run.", "Start one with: catena run TASK DATA --out " + str(folder)
+            raise InputError(
+                f"{folder} holds no run.", f"Start one with: catena run TASK DATA --out {folder}"
             )
         try:
             if write and not self.path.exists():
@@ -297,7 +298,10 @@ class _transaction:  # noqa: N801 - a context manager that reads as a word
         self._connection.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self._connection.execute("ROLLBACK" if kind else "COMMIT")
+        if kind is None:
+            self._connection.execute("COMMIT")
+        elif self._connection.in_transaction:  # a full disk has rolled it back already
+            self._connection.execute("ROLLBACK")
 
 
 _encode = msgspec.json.Encoder().encode

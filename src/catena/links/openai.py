@@ -82,6 +82,7 @@ class OpenAILink:
         self._scorer = LabelScorer(list(task.labels))
         self._price = find_price(settings.price, settings.model, settings.base_url, where)
         self._max_tokens = settings.max_tokens or max(len(label.encode()) for label in task.labels) + 8
+        self._task_system = task.system
         self._system = [{"role": "system", "content": task.system}] if task.system else []
         self._fields = self._request_fields()
         self._client: Any = None
@@ -98,7 +99,7 @@ class OpenAILink:
     def most_usd(self, prompt: str) -> float | None:
         """Return the price if every byte of the prompt were a token and the answer took all it may."""
         return self._price.usd(
-            len(prompt.encode()) + len(self._system and self._system[0]["content"]) + 16, self._max_tokens
+            len(prompt.encode()) + len((self._task_system or "").encode()) + 16, self._max_tokens
         )
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
@@ -120,21 +121,29 @@ class OpenAILink:
             response = await client.post(self._url).body_bytes(body).build().send()
             answer = bytes(await response.bytes())
         except Exception as error:  # noqa: BLE001 - whatever the client raises is about this call
-            return _transport_failure(error, self._settings.timeout)
-        latency = (time.perf_counter() - start) * 1000
+            failure = _transport_failure(error, self._settings.timeout)
+            return msgspec.structs.replace(failure, usage=Usage(latency_ms=_since(start)))
+        if self._key:  # some servers show what they were sent
+            answer = answer.replace(self._key.encode(), b"***")
         if response.status != 200:
-            return self._refused(response, answer)
-        return self._read(answer, latency)
+            return msgspec.structs.replace(
+                self._refused(response, answer), usage=Usage(latency_ms=_since(start))
+            )
+        return self._read(answer, _since(start))
 
     def _connect(self) -> Any:
         from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - only needed once there is something to ask
 
         settings = self._settings
         variable = settings.api_key_env or "OPENAI_API_KEY"
-        self._key = os.environ.get(variable, "")
+        self._key = os.environ.get(variable, "").strip()
         if not self._key and (settings.api_key_env or settings.base_url is None):
             raise LinkError(
                 f"{self._where}: there is no key in {variable}.", f"Set it: export {variable}=..."
+            )
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise LinkError(
+                f"{self._where}: the key in {variable} has characters that no key has.", "Set it anew."
             )
         self._url = (settings.base_url or OPENAI).rstrip("/") + "/chat/completions"
         builder = (
@@ -154,9 +163,9 @@ class OpenAILink:
     def _refused(self, response: Any, body: bytes) -> Failure:
         """Return the failure that a status says, or raise where it concerns the whole link."""
         said = body[:MOST_BODY_BYTES].decode(errors="replace")
-        if self._key:
-            said = said.replace(self._key, "***")
         failure = status_failure(response.status, said, retry_after(response.get_header("retry-after")))
+        if self._key:  # again, as JSON may have spelt it with escapes
+            failure = msgspec.structs.replace(failure, message=failure.message.replace(self._key, "***"))
         if response.status in _WAYS or failure.reason == "refused_key":
             raise LinkError(
                 f"{self._where}: {failure.message}.", _WAYS.get(response.status, "Check the account.")
@@ -167,7 +176,7 @@ class OpenAILink:
         try:
             completion = _decode(body)
             choice = completion.choices[0]
-        except (msgspec.DecodeError, UnicodeDecodeError, IndexError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
             return bad_body(error, body, latency)
         usage = self._usage(completion, latency)
         text = choice.message.content or ""
@@ -204,7 +213,7 @@ class OpenAILink:
         )
 
     def _usage(self, completion: Completion, latency: float) -> Usage:
-        prompt, answer = completion.usage.prompt_tokens, completion.usage.completion_tokens
+        prompt, answer = completion.usage.prompt_tokens or 0, completion.usage.completion_tokens or 0
         return Usage(prompt, answer, self._price.usd(prompt, answer), latency)
 
 
@@ -222,6 +231,11 @@ def _transport_failure(error: Exception, timeout: float) -> Failure:
     if isinstance(error, TimeoutError):
         return Failure("timeout", f"no answer within {timeout:g} s", retryable=True)
     return Failure("transport", f"the connection failed: {_innermost(error)}", retryable=True)
+
+
+def _since(start: float) -> float:
+    """Return milliseconds."""
+    return (time.perf_counter() - start) * 1000
 
 
 def _innermost(error: Exception) -> str:

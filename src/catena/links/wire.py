@@ -2,14 +2,18 @@
 
 import email.utils
 import json
+import math
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from catena.types import Failure, Usage
 
 __all__ = ["Completion", "bad_body", "retry_after", "status_failure"]
+
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
 
 class TopToken(msgspec.Struct, gc=False):
@@ -77,8 +81,8 @@ class Choice(msgspec.Struct, gc=False):
 class Tokens(msgspec.Struct, gc=False):
     """Counts of tokens."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: Count | None = 0
+    completion_tokens: Count | None = 0
 
 
 NO_TOKENS = Tokens()
@@ -119,12 +123,14 @@ def retry_after(header: str | None) -> float | None:
     if not header:
         return None
     try:
-        return max(0.0, float(header))
+        seconds = float(header)
     except ValueError:
         pass
+    else:
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     try:
         return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

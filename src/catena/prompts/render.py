@@ -1,5 +1,6 @@
 """From an item to the question a model is asked: sandboxed Jinja, strict about undefined names."""
 
+import re
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -14,6 +15,9 @@ from catena.types import Item
 __all__ = ["Prompter"]
 
 GIVEN = frozenset({"text", "labels", "question", "row"})
+
+
+CLOSING = re.compile(r"<\s*/\s*(text)", re.IGNORECASE)
 
 
 class Prompter:
@@ -46,11 +50,12 @@ class Prompter:
         Raises:
             TaskError: Names the unknown names and the columns there are.
         """
-        if self._data.gold in self.names:
+        names = self.names - {"target"} if self._data.target else self.names
+        if self._data.gold in names:
             raise TaskError(
                 f"the template uses {self._data.gold}, which is the gold column: a question can't tell its answer."
             )
-        unknown = sorted(self.names - set(columns) - ({"target"} if self._data.target else set()))
+        unknown = sorted(names - set(columns))
         if unknown:
             raise TaskError(
                 f"the template uses {', '.join(unknown)}, which is no column.",
@@ -81,7 +86,7 @@ class Prompter:
 
 def fence(text: str) -> str:
     """Keep a text from closing the tag that it stands in."""
-    return text.replace("</text", "<\\/text")
+    return CLOSING.sub(r"<\\/\1", text)
 
 
 @lru_cache

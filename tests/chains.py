@@ -1,0 +1,102 @@
+"""Small tasks, rows and runs against the fake provider."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from catena.engine.run import Run
+from catena.ledger import Ledger
+from catena.task import parse_task
+
+LABELS = ("favor", "against", "none")
+CATENA = Path(sys.executable).parent / "catena"
+
+
+def chain_task(*chain, labels=LABELS, **keys):
+    """Return a task; links are mappings."""
+    return parse_task(chain_text(*chain, labels=labels, **keys))
+
+
+def chain_text(*chain, labels=LABELS, **keys):
+    """Return a task file's text."""
+    import yaml
+
+    instruction = keys.pop("instruction", "What does it say?")
+    task = {"instruction": instruction, "labels": list(labels), **keys, "chain": list(chain)}
+    return yaml.safe_dump(task, sort_keys=False)
+
+
+def openai(provider, name="small", **options):
+    """Return an openai link to the provider; the model has the link's name."""
+    return {
+        "name": name,
+        "kind": "openai",
+        "model": name,
+        "base_url": provider.base_url,
+        "price": "free",
+    } | options
+
+
+def rows_of(texts, **columns):
+    """Return a DataFrame with these texts and ids."""
+    return pd.DataFrame({"id": [f"i{at}" for at in range(len(texts))], "text": list(texts), **columns})
+
+
+def texts(count):
+    """Return distinct texts."""
+    return [f"text number {at}" for at in range(count)]
+
+
+def execute(task, rows, out, **how):
+    """Run, and return the rows of the labels file."""
+    Run(task, rows, out).execute(**how)
+    return labels_of(out)
+
+
+def labels_of(out):
+    """Return the rows of a run's labels file."""
+    return pq.read_table(out / "labels.parquet").to_pylist()
+
+
+def label_bytes(out):
+    """Return the labels file."""
+    return (out / "labels.parquet").read_bytes()
+
+
+def votes_in(out):
+    """Return how many answers the ledger of a run holds, by link."""
+    ledger = Ledger(out)
+    try:
+        return {name: ledger.votes_count(number) for name, (number, _) in ledger.links().items()}
+    finally:
+        ledger.close()
+
+
+def answers_in(out, link):
+    """Return the answers of a link by row."""
+    ledger = Ledger(out)
+    try:
+        return {row: answer for row, answer, _ in ledger.answers(ledger.links()[link][0])}
+    finally:
+        ledger.close()
+
+
+def start(*arguments, **environment):
+    """Start `catena ...` as a process of its own."""
+    env = os.environ | environment
+    pipe = subprocess.PIPE
+    return subprocess.Popen([str(CATENA), *map(str, arguments)], stdout=pipe, stderr=pipe, text=True, env=env)
+
+
+def finish(process, timeout=60):
+    """Wait for a process and return its exit code, stdout and stderr; it is gone afterwards."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+        process.wait()
+    return process.returncode, out, err

@@ -1,0 +1,1 @@
+"""One file per command. A package, as other folders have files of the same names."""

@@ -1,0 +1,317 @@
+"""A run labels every row once, buys a vote once, and goes on from what it has."""
+
+import json
+import math
+from collections import Counter
+
+import pyarrow.parquet as pq
+import pytest
+
+from catena.data.votes import read_votes
+from catena.engine.run import Run
+from catena.errors import BusyError, ChangedError, InputError, LinkError
+from catena.evaluate.simulate import Simulator
+from catena.ledger import Ledger, RunLock
+from catena.ledger.export import export_votes
+from catena.testing.provider import FakeProvider
+from chains import (
+    LABELS,
+    answers_in,
+    chain_task,
+    execute,
+    label_bytes,
+    labels_of,
+    openai,
+    rows_of,
+    texts,
+    votes_in,
+)  # fmt: skip
+from tables import vote, write_votes
+
+ID = {"id": "id"}
+
+
+@pytest.fixture
+def provider():
+    """A provider with the three labels."""
+    with FakeProvider(labels=list(LABELS)) as running:
+        yield running
+
+
+def two(provider, labels=LABELS, **keys):
+    """Return a task with two links."""
+    return chain_task(openai(provider, "small"), openai(provider, "big"), labels=labels, data=ID, **keys)
+
+
+def bought(provider):
+    """Return how many calls each model got."""
+    return Counter(call.model for call in provider.calls())
+
+
+def test_every_row_once_in_order(provider, tmp_path):
+    """Every input row comes out exactly once, in input order; each link gets and keeps its exact quota."""
+    rows = rows_of(texts(31)).iloc[::-1]
+    labels = execute(two(provider), rows, tmp_path / "r")
+    assert [row["id"] for row in labels] == rows["id"].tolist()
+    assert {row["status"] for row in labels} == {"labelled"}
+    assert bought(provider) == {"small": 31, "big": 16}
+
+
+def test_equal_prompts_are_bought_once(provider, tmp_path):
+    """Duplicate texts share one call and one vote, and quotas count items all the same."""
+    labels = execute(two(provider, aggregate="last"), rows_of(["a", "b", "c"] * 20), tmp_path / "r")
+    assert bought(provider)["small"] == 3
+    assert bought(provider)["big"] <= 3
+    assert Counter(row["link"] for row in labels) == {"small": 30, "big": 30}
+
+
+@pytest.mark.parametrize("bad", ["", " \n", "x" * 101])
+def test_unaskable_text(provider, tmp_path, bad):
+    """An empty or over-long text is a failed row with a reason, and no call is made for it."""
+    labels = execute(two(provider, max_chars=100), rows_of(["fine", bad, "good"]), tmp_path / "r")
+    assert [row["status"] for row in labels] == ["labelled", "failed", "labelled"]
+    assert labels[1]["reason"]
+    assert labels[1]["label"] is None
+    assert bought(provider)["small"] == 2
+
+
+def test_unaskable_text_spoils_no_other(provider, tmp_path):
+    """Where the prompt is the same for a text that can't be asked about and one that can, the second is labelled."""
+    task = two(provider, max_chars=10, prompt="{{ text[:5] }}")
+    labels = execute(task, rows_of(["x" * 20, "x" * 8]), tmp_path / "r")
+    assert [row["status"] for row in labels] == ["failed", "labelled"]
+    labels = execute(
+        two(provider, max_chars=30, prompt="{{ text[:5] }}"),
+        rows_of(["x" * 20, "x" * 8]),
+        tmp_path / "r",
+        update=True,
+    )
+    assert [row["status"] for row in labels] == ["labelled", "labelled"]
+
+
+def test_finished_run_does_nothing(provider, tmp_path):
+    """A finished run makes no call and says so."""
+    execute(two(provider), rows_of(texts(9)), tmp_path / "r")
+    calls = len(provider.calls())
+    assert Run(two(provider), rows_of(texts(9)), tmp_path / "r").execute().did_nothing
+    assert len(provider.calls()) == calls
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 5}, {"aggregate": "last"}, {"policy": {"share": ["0.2", "0.8"]}}, {"chain": "swap"}]
+)
+def test_changed_decision_re_decides(provider, tmp_path, change):
+    """Another order, share, aggregate or seed gives the labels of a new run, and buys only votes that are lacking."""
+    rows = rows_of(texts(40))
+    execute(two(provider), rows, tmp_path / "r")
+    before = {(call.model, call.key) for call in provider.calls()}
+    links = [openai(provider, "small"), openai(provider, "big")]
+    other = dict(change)
+    task = chain_task(*(links[::-1] if other.pop("chain", "") else links), data=ID, **other)
+    execute(task, rows, tmp_path / "r")
+    made = [(call.model, call.key) for call in provider.calls()]
+    assert len(made) == len(set(made))
+    assert before < set(made) or len(before) == len(made)
+    execute(task, rows, tmp_path / "new")
+    assert label_bytes(tmp_path / "r") == label_bytes(tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "more"),
+    [
+        ({"rows": [*texts(10), "new one"]}, "1 added", 1),
+        ({"rows": texts(9)}, "1 removed", 0),
+        ({"rows": ["edited", *texts(10)[1:]]}, "1 edited", 1),
+        ({"instruction": "Another question?"}, "prompt changed", 10),
+        ({"labels": ["favor", "against", "other"]}, "other settings or labels than those of its 10 votes", 10),
+        ({"small": {"temperature": 0.5}}, "link 'small' has other settings", 10),
+    ],
+)  # fmt: skip
+def test_changes_are_refused(provider, tmp_path, change, said, more):
+    """Changed rows, prompts, labels and links are refused with counts; --update buys what is new; the result is a new run's."""
+    execute(two(provider), rows_of(texts(10)), tmp_path / "r")
+    calls = bought(provider)["small"]
+    change = dict(change)
+    rows = rows_of(change.pop("rows", texts(10)))
+    links = [openai(provider, "small", **change.pop("small", {})), openai(provider, "big")]
+    task = chain_task(*links, data=ID, **change)
+    with pytest.raises(ChangedError, match=said) as error:
+        Run(task, rows, tmp_path / "r").execute()
+    assert error.value.exit_code == 2
+    assert bought(provider)["small"] == calls
+    labels = execute(task, rows, tmp_path / "r", update=True)
+    assert [row["id"] for row in labels] == rows["id"].tolist()
+    assert bought(provider)["small"] == calls + more
+    assert labels == execute(task, rows, tmp_path / "new")
+
+
+def test_fresh_moves_aside(provider, tmp_path):
+    """--fresh keeps the old run under another name and begins anew."""
+    execute(two(provider), rows_of(texts(5)), tmp_path / "r")
+    execute(two(provider), rows_of(["other"]), tmp_path / "r", fresh=True)
+    assert votes_in(tmp_path / "r.old-1")["small"] == 5
+    assert votes_in(tmp_path / "r")["small"] == 1
+
+
+def test_fresh_leaves_other_folders(provider, tmp_path):
+    """A folder that holds no run is neither used nor moved."""
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="other files"):
+        execute(two(provider), rows_of(["a"]), tmp_path, fresh=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_another_address_is_no_change(provider, tmp_path):
+    """Where a model is served may change freely."""
+    execute(two(provider), rows_of(texts(6)), tmp_path / "r")
+    with FakeProvider(labels=list(LABELS)) as other:
+        assert Run(two(other), rows_of(texts(6)), tmp_path / "r").execute().did_nothing
+        assert not other.calls()
+
+
+def test_busy(provider, tmp_path):
+    """A run that is held by another is refused before anything is called."""
+    (tmp_path / "r").mkdir()
+    lock = RunLock(tmp_path / "r")
+    with pytest.raises(BusyError):
+        execute(two(provider), rows_of(["a"]), tmp_path / "r")
+    lock.release()
+    assert not provider.calls()
+
+
+def test_private_files(provider, tmp_path):
+    """The run's folder and all its files are for their owner only."""
+    execute(two(provider), rows_of(["a"]), tmp_path / "r")
+    assert (tmp_path / "r").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "r").iterdir()} == {0o600}
+
+
+def test_gold_alone(provider, tmp_path):
+    """Changed gold is taken over into the labels file, without a call."""
+    task = chain_task(openai(provider), data=ID | {"gold": "gold"})
+    execute(task, rows_of(["a", "b"], gold=["favor", None]), tmp_path / "r")
+    labels = execute(task, rows_of(["a", "b"], gold=["favor", "none"]), tmp_path / "r")
+    assert [row["gold"] for row in labels] == ["favor", "none"]
+    assert len(provider.calls()) == 2
+
+
+def test_concurrency_decides_nothing(tmp_path):
+    """One call at a time and 64 give the same bytes."""
+    faults = {"no_label": 0.05, "two_labels": 0.05, "500": 0.02}
+    with FakeProvider(labels=list(LABELS), jitter=0.003, faults=faults) as provider:
+        for concurrency in (1, 64):
+            links = [openai(provider, name, concurrency=concurrency) for name in ("small", "mid", "big")]
+            execute(chain_task(*links, data=ID), rows_of(texts(150)), tmp_path / str(concurrency))
+            provider.control(seed=0)
+            provider.desk.attempts.clear()
+    assert label_bytes(tmp_path / "1") == label_bytes(tmp_path / "64")
+
+
+@pytest.mark.parametrize("aggregate", ["rank", "last"])
+def test_replay_gives_the_same_labels(tmp_path, aggregate):
+    """Replay links over a run's exported votes give its labels byte for byte, and the simulator the same labels."""
+    with FakeProvider(labels=list(LABELS), faults={"no_label": 0.1, "refusal": 0.1}) as provider:
+        links = [openai(provider, name) for name in ("small", "mid", "big")]
+        task = chain_task(*links, data=ID, aggregate=aggregate)
+        rows = rows_of([*texts(60), "", *texts(20)])
+        labels = execute(task, rows, tmp_path / "r")
+    ledger = Ledger(tmp_path / "r")
+    export_votes(ledger, ["small", "mid", "big"], LABELS, task.data, tmp_path / "votes")
+    ledger.close()
+    replays = [
+        {"name": name, "kind": "replay", "votes": str(tmp_path / "votes")} for name in ("small", "mid", "big")
+    ]
+    execute(chain_task(*replays, data=ID, aggregate=aggregate), rows, tmp_path / "replayed")
+    assert label_bytes(tmp_path / "replayed") == label_bytes(tmp_path / "r")
+    simulator = Simulator(read_votes(tmp_path / "votes"))
+    simulator.write_labels(
+        ["small", "mid", "big"], simulator.decide(["small", "mid", "big"]), tmp_path / "s.parquet"
+    )
+    assert pq.read_table(tmp_path / "s.parquet")[aggregate].to_pylist() == [row["label"] for row in labels]
+
+
+def test_missing_confidences(tmp_path):
+    """Votes with a NaN or no confidence are labels too; they rank below all others at their link."""
+    votes = [
+        vote("a", "s", "favor", math.nan),
+        vote("b", "s", "favor", None),
+        vote("c", "s", "favor", 0.1),
+        vote("d", "s", None, 0.9),
+    ]
+    votes += [vote(item, "t", "against", None) for item in "abcd"]
+    folder = write_votes(tmp_path / "v", votes, list("abcd"), labels=list(LABELS))
+    links = [{"name": name, "kind": "replay", "votes": str(folder)} for name in "st"]
+    rows = rows_of(list("abcd"))
+    rows["id"] = list("abcd")
+    labels = execute(chain_task(*links, data=ID, aggregate="last"), rows, tmp_path / "r")
+    assert {row["status"] for row in labels} == {"labelled"}
+    assert labels[2] | {"gold": None} == {
+        "id": "c",
+        "label": "favor",
+        "confidence": 0.1,
+        "link": "s",
+        "status": "labelled",
+        "reason": None,
+        "gold": None,
+    }
+    assert labels[3]["link"] == "t"
+
+
+def test_all_votes_of_a_link_failed(tmp_path):
+    """Where one link has no label for any item, the next one labels those it gets, and the others fail with a reason."""
+    with FakeProvider(labels=list(LABELS)) as provider, FakeProvider(faults={"no_label": 1}) as mute:
+        task = chain_task(openai(mute, "small"), openai(provider, "big"), data=ID, aggregate="last")
+        labels = execute(task, rows_of(texts(10)), tmp_path / "r")
+    assert Counter(row["status"] for row in labels) == {"labelled": 5, "failed": 5}
+    assert all(
+        row["reason"].startswith("link 'small': answered") for row in labels if row["status"] == "failed"
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_items_than_links(provider, tmp_path, count):
+    """One item and two items through three links are labelled."""
+    links = [openai(provider, name) for name in ("small", "mid", "big")]
+    labels = execute(chain_task(*links), rows_of(texts(count)), tmp_path / "r")
+    assert [row["status"] for row in labels] == ["labelled"] * count
+
+
+def test_outage_of_a_small_run_is_not_finished(tmp_path):
+    """Where every call of a link failed, the run stops, again and again, and goes on when the link works."""
+    with FakeProvider(labels=list(LABELS), faults={"400": 1}) as provider:
+        for _ in range(2):
+            with pytest.raises(LinkError, match="all its calls failed: HTTP 400"):
+                execute(two(provider), rows_of(texts(5)), tmp_path / "r")
+        assert set(bought(provider)) == {"small"}
+        provider.control(faults={})
+        labels = execute(two(provider), rows_of(texts(5)), tmp_path / "r")
+    assert {row["status"] for row in labels} == {"labelled"}
+
+
+def test_resume_with_one_bad_row_finishes(provider, tmp_path):
+    """A run that lacks only a row that its link can't answer finishes with that row failed."""
+    execute(chain_task(openai(provider), data=ID), rows_of(texts(20)), tmp_path / "r")
+    provider.control(faults={"400": 1})
+    task = chain_task(openai(provider), data=ID)
+    labels = execute(task, rows_of([*texts(20), "poison"]), tmp_path / "r", update=True)
+    assert labels[-1]["status"] == "failed"
+
+
+def test_usage_counts_all_tries(provider, tmp_path):
+    """A call that failed is counted like one that did not."""
+    provider.control(faults={"400": 0.5})
+    execute(chain_task(openai(provider), data=ID), rows_of(texts(12)), tmp_path / "r")
+    calls = sum(answer.usage.calls for answer in answers_in(tmp_path / "r", "small").values())
+    assert calls == len(provider.calls()) == 12
+
+
+def test_no_confidence_warns_once(tmp_path):
+    """A link without log-probabilities gives votes without confidence, and one warning."""
+    warnings = []
+    with FakeProvider(labels=list(LABELS), no_logprobs=True) as provider:
+        Run(two(provider), rows_of(texts(30)), tmp_path / "r").execute(
+            watch=lambda p: warnings.append(p.warnings)
+        )
+    assert len(warnings[0]) == 2
+    assert {row["confidence"] for row in labels_of(tmp_path / "r")} == {None}
+    assert json.dumps(warnings[0]).count("small") == 1
