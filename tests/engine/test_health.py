@@ -9,7 +9,7 @@ from catena.engine.health import FEW, WINDOW, Health
 from catena.errors import LinkError
 from catena.testing.provider import FakeProvider
 from catena.types import Failure, Vote
-from chains import LABELS, chain_task, execute, openai, rows_of, texts
+from chains import LABELS, chain_task, execute, openai, rows_of, texts, votes_in
 
 
 def test_three_most_frequent_errors():
@@ -82,3 +82,35 @@ def test_refused_link_is_asked_once(tmp_path, fault):
         assert time.monotonic() - start < 5
         assert len(provider.calls()) <= 8
         assert {call.attempt for call in provider.calls()} == {1}
+
+
+def test_outage_is_noticed_within_a_minute():
+    """Tries that all fail for 45 seconds stop the run, long before every try of every item is used up."""
+    health = Health("gpt")
+    failure = Failure("transport", "the connection failed", retryable=True)
+    for now in (0.0, 10.0, 44.0):
+        health.tried(failure, now)
+    with pytest.raises(LinkError, match="every call has failed for 46 s: the connection failed"):
+        health.tried(failure, 46.0)
+
+
+@pytest.mark.parametrize("answer", [Vote("x"), Failure("rate_limit", "x"), Failure("no_label", "x")])
+def test_an_answer_ends_an_outage(answer):
+    """A link that says anything, if only that it is busy, is not out."""
+    health = Health("gpt")
+    failure = Failure("transport", "the connection failed", retryable=True)
+    for now in range(0, 400, 20):
+        health.tried(failure, float(now))
+        health.tried(answer, now + 10.0)
+
+
+def test_calls_in_flight_of_other_links_are_kept_when_one_is_refused(tmp_path):
+    """The answers that are on their way when a link turns out to be unusable are paid for, and so are committed."""
+    with FakeProvider(labels=list(LABELS), models=["small"], latency=0.05) as provider:
+        task = chain_task(
+            openai(provider, "small", concurrency=8), openai(provider, "gone"), data={"id": "id"}
+        )
+        with pytest.raises(LinkError, match="link 'gone': HTTP 404"):
+            execute(task, rows_of(texts(200)), tmp_path / "r")
+        answered = sum(call.usable and call.model == "small" for call in provider.calls())
+    assert votes_in(tmp_path / "r")["small"] == answered

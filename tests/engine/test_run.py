@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -122,7 +123,7 @@ def test_changed_decision_re_decides(provider, tmp_path, change):
         ({"rows": [*texts(10), "new one"]}, "1 added", 1),
         ({"rows": texts(9)}, "1 removed", 0),
         ({"rows": ["edited", *texts(10)[1:]]}, "1 edited", 1),
-        ({"instruction": "Another question?"}, "prompt changed", 10),
+        ({"instruction": "Another question?"}, "the questions changed", 10),
         ({"labels": ["favor", "against", "other"]}, "other settings or labels than those of its 10 votes", 10),
         ({"small": {"temperature": 0.5}}, "link 'small' has other settings", 10),
     ],
@@ -315,3 +316,42 @@ def test_no_confidence_warns_once(tmp_path):
     assert len(warnings[0]) == 2
     assert {row["confidence"] for row in labels_of(tmp_path / "r")} == {None}
     assert json.dumps(warnings[0]).count("small") == 1
+
+
+def test_gold_may_come_later(provider, tmp_path):
+    """Naming the gold column afterwards, or another one, changes no question: nothing is bought, and gold comes out."""
+    rows = rows_of(texts(9), truth=["favor"] * 9, second=["none"] * 9)
+    execute(two(provider), rows, tmp_path / "r")
+    before = bought(provider)
+    for column, value in (("truth", "favor"), ("second", "none")):
+        task = chain_task(openai(provider, "small"), openai(provider, "big"), data=ID | {"gold": column})
+        labels = execute(task, rows, tmp_path / "r")
+        assert {row["gold"] for row in labels} == {value}
+    assert bought(provider) == before
+
+
+def test_a_template_that_fails_on_one_row_fails_that_row(provider, tmp_path):
+    """The row comes out failed with the reason; the others are labelled."""
+    rows = rows_of(texts(5), year=["2001", "2002", "x", "2004", "2005"])
+    task = chain_task(openai(provider), data=ID, instruction="Before {{ 1 / (0 if year == 'x' else 1) }}?")
+    labels = execute(task, rows, tmp_path / "r")
+    assert [row["status"] for row in labels] == ["labelled"] * 2 + ["failed"] + ["labelled"] * 2
+    assert "row 3: the template failed: division by zero" in labels[2]["reason"]
+
+
+def test_a_template_that_fails_on_the_first_row_is_refused(provider, tmp_path):
+    """It would fail everywhere, most likely: nothing is bought."""
+    task = chain_task(openai(provider), data=ID, instruction="{{ 1 / 0 }}?")
+    with pytest.raises(InputError, match="row 1: the template failed"):
+        execute(task, rows_of(texts(5)), tmp_path / "r")
+    assert not provider.calls()
+
+
+def test_an_inserted_row_moves_nothing(provider, tmp_path):
+    """Counts of changes name the row that is new, not all that come after it."""
+    execute(two(provider), rows_of(texts(9)), tmp_path / "r")
+    rows = rows_of(texts(9))
+    with pytest.raises(ChangedError, match=r"rows changed \(1 added\)"):
+        execute(two(provider), pd.concat([rows_of(["new"]).assign(id="n"), rows]), tmp_path / "r")
+    with pytest.raises(ChangedError, match=r"rows changed \(9 moved\)|rows changed \(8 moved\)"):
+        execute(two(provider), rows.iloc[::-1], tmp_path / "r")

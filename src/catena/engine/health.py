@@ -8,10 +8,13 @@ from catena.types import Answer, Failure
 __all__ = ["Health"]
 
 WINDOW = 50
+OUTAGE_SECONDS = 45.0
+OUTAGE_TRIES = 3
+OUTAGE = frozenset({"transport", "timeout", "server", "bad_body"})
 MOST_FAILED = 0.5
 FEW = 5
 ITEMS_OWN = frozenset(
-    {"empty", "too_long", "no_label", "many_labels", "refused", "filtered", "cut", "missing"}
+    {"empty", "too_long", "no_label", "many_labels", "refused", "filtered", "cut", "missing", "template"}
 )
 """Failures that are about the item: they move on to the next link and say nothing about this one."""
 
@@ -28,6 +31,25 @@ class Health:
         self._recent: deque[bool] = deque(maxlen=WINDOW)
         self._errors: Counter[str] = Counter()
         self.worked = False
+        self._failing = 0
+        self._failing_since = 0.0
+
+    def tried(self, answer: Answer, now: float) -> None:
+        """Learn how one try ended, at `now` in seconds: a link that fails every try for 45 s is out.
+
+        Raises:
+            LinkError: It is out.
+        """
+        if not isinstance(answer, Failure) or answer.reason not in OUTAGE:
+            self._failing = 0
+            return
+        if not self._failing:
+            self._failing_since = now - answer.usage.latency_ms / 1000
+        self._failing += 1
+        seconds = now - self._failing_since
+        if self._failing >= OUTAGE_TRIES and seconds >= OUTAGE_SECONDS:
+            self._errors[answer.message] += 1
+            raise self._error(f"every call has failed for {seconds:.0f} s")
 
     def see(self, answer: Answer) -> None:
         """Count one answer of a call.

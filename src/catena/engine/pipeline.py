@@ -56,6 +56,7 @@ class Pipeline:
         self._stages: list[Stage] = []
         self._seconds: list[float] = []
         self._stopping = ""
+        self._error: CatenaError | None = None
 
     async def run(self) -> None:
         """Get every vote that the chain needs; all of them are committed when this returns.
@@ -82,6 +83,8 @@ class Pipeline:
             await writer.close()
             for number, seconds in zip(self._numbers, self._seconds, strict=True):
                 self._ledger.add_seconds(number, seconds)
+        if self._error:
+            raise self._error
         if self._stopping:
             raise StoppedError(
                 f"stopped by {self._stopping}; every vote so far is kept.", "The same command goes on."
@@ -94,6 +97,13 @@ class Pipeline:
         self._stopping = why
         for stage in self._stages:
             stage.stop()
+
+    def _fail(self, error: CatenaError) -> None:
+        """Stop because a link is unusable; the calls in flight are finished, since they are paid for."""
+        if not self._error:
+            self._error = error
+            for stage in self._stages:
+                stage.stop()
 
     def _build(self) -> list[Stage]:
         inboxes = [Inbox(range(len(self._tie)))] + [Inbox() for _ in self._links[1:]]
@@ -111,6 +121,7 @@ class Pipeline:
                 max_chars=self._task.max_chars,
                 progress=self.progress.links[at],
                 warn=self.progress.warnings.append,
+                fail=self._fail,
             )
             for at, link in enumerate(self._links)
         ]

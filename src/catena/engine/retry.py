@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 import msgspec
 
@@ -21,6 +22,7 @@ class Asker:
     Args:
         link: The link.
         attempts: Most tries for one prompt.
+        tried: Called with each try's answer and the time; may raise a LinkError.
         sleep: Waits that many seconds.
     """
 
@@ -28,10 +30,12 @@ class Asker:
         self,
         link: Link,
         attempts: int = ATTEMPTS,
+        tried: Callable[[Answer, float], None] = lambda answer, now: None,  # noqa: ARG005
         sleep: Callable[[float], asyncio.Future[None]] | None = None,
     ) -> None:
         self._link = link
         self._attempts = attempts
+        self._tried = tried
         self._sleep = sleep or asyncio.sleep
         self._random = random.Random()  # noqa: S311 - spreads calls over time, decides nothing
         self._stopped = False
@@ -49,7 +53,7 @@ class Asker:
         Raises:
             LinkError: The link is unusable as a whole.
         """
-        answers = list(await self._link.ask(prompts))
+        answers = await self._try(prompts)
         for attempt in range(1, self._attempts):
             again = [
                 at for at, answer in enumerate(answers) if isinstance(answer, Failure) and answer.retryable
@@ -59,9 +63,16 @@ class Asker:
             await self._wait(self._pause(attempt, [answers[at] for at in again]))
             if self._stopped:
                 break
-            for at, answer in zip(again, await self._link.ask([prompts[at] for at in again]), strict=True):
+            for at, answer in zip(again, await self._try([prompts[at] for at in again]), strict=True):
                 usage = _together(answers[at].usage, answer.usage)
                 answers[at] = msgspec.structs.replace(answer, usage=usage)
+        return answers
+
+    async def _try(self, prompts: Sequence[str]) -> list[Answer]:
+        answers = list(await self._link.ask(prompts))
+        now = monotonic()
+        for answer in answers:
+            self._tried(answer, now)
         return answers
 
     async def _wait(self, seconds: float) -> None:

@@ -16,7 +16,7 @@ from catena.data.rows import Rows, read_rows
 from catena.engine.pipeline import Pipeline
 from catena.engine.progress import Progress
 from catena.engine.results import LABELS_FILE, write_labels
-from catena.errors import ChangedError, InputError, LedgerError, TaskError
+from catena.errors import ChangedError, DataError, InputError, LedgerError, TaskError
 from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
 from catena.prompts import Prompter
@@ -62,7 +62,7 @@ class Run:
         exact_shares(task.share, len(task.chain))
         self.links = [open_link(spec, task) for spec in task.chain]
         self.rows: Rows = read_rows(data, task.data, task.labels.keys())
-        _check_templates(task, self.rows.column_names)
+        _check_templates(task, self.rows)
 
     def execute(
         self,
@@ -143,6 +143,7 @@ class Run:
             "template": self._template_key(),
             "version": __version__,
             "source": self.rows.name,
+            "gold": self.task.data.gold,
             "finished": None,
         }
         before = ledger.get("template")
@@ -150,7 +151,12 @@ class Run:
             ledger.replace_items(self.rows, **facts)
             return
         if before != facts["template"]:
-            changed.append("the instruction or the prompt changed, and with it every question")
+            changed.append(
+                "the questions changed (instruction, prompt, labels, columns or max_chars)"
+            )
+        if ledger.get("gold") != self.task.data.gold:
+            ledger.rename_gold(ledger.get("gold"), self.task.data.gold)
+            ledger.put(gold=self.task.data.gold)
         rows = ledger.compare_items(self.rows)
         if rows:
             changed.append(f"rows changed ({rows})")
@@ -164,14 +170,9 @@ class Run:
 
     def _template_key(self) -> str:
         """Return what changes when questions change although rows and links do not."""
-        task = self.task
-        said = [
-            task.instruction,
-            task.prompt,
-            dict(task.labels),
-            msgspec.to_builtins(task.data),
-            task.max_chars,
-        ]
+        task, data = self.task, self.task.data
+        columns = [data.text, data.id, data.target]
+        said = [task.instruction, task.prompt, dict(task.labels), columns, task.max_chars]
         return hashlib.blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()
 
     def _decision_key(self) -> str:
@@ -198,9 +199,13 @@ def task_of(ledger: Ledger) -> TaskSpec:
     return msgspec.convert(stored, TaskSpec)
 
 
-def _check_templates(task: TaskSpec, columns: list[str]) -> None:
+def _check_templates(task: TaskSpec, rows: Rows) -> None:
+    prompter = Prompter(task)
     try:
-        Prompter(task).check(columns)
+        prompter.check(rows.column_names)
+        prompter(next(iter(rows))[0])
+    except DataError as error:
+        raise TaskError(f"instruction or prompt: {error.message}") from error
     except TaskError as error:
         if task.data.target is None and "target" in error.message:
             raise TaskError(error.message, "Name the column: data: {target: COLUMN}.") from error

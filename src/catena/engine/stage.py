@@ -12,6 +12,7 @@ from catena.engine.health import Health
 from catena.engine.inbox import Inbox, Queue
 from catena.engine.progress import LinkProgress
 from catena.engine.retry import Asker
+from catena.errors import CatenaError, DataError, LedgerError, LinkError
 from catena.ledger import Ledger
 from catena.ledger.writer import Writer
 from catena.links.identity import vote_key
@@ -63,6 +64,7 @@ class Stage:
         max_chars: Longer texts fail without a call.
         progress: Counts.
         warn: Takes a line for the user.
+        fail: Takes an error that makes the link unusable as a whole; it stops the run.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Stage:
         max_chars: int,
         progress: LinkProgress,
         warn: Callable[[str], None],
+        fail: Callable[[CatenaError], None],
     ) -> None:
         self.inbox = inbox
         self.progress = progress
@@ -90,9 +93,10 @@ class Stage:
         self._forward = forward
         self._max_chars = max_chars
         self._warn = warn
+        self._fail = fail
         self._warned = False
-        self._asker = Asker(link)
         self._health = Health(link.name)
+        self._asker = Asker(link, tried=self._health.tried)
         can = link.capabilities
         self._queue: Queue[tuple[bytes, str]] = Queue(2 * can.batch * can.concurrency)
         self._waiting: dict[bytes, list[int]] = {}
@@ -106,7 +110,6 @@ class Stage:
         """Work until every row of the inbox is settled, or `stop` is called.
 
         Raises:
-            LinkError: The link is unusable as a whole.
             LedgerError: Votes can't be stored.
         """
         if self._stopped:
@@ -115,8 +118,13 @@ class Stage:
             self._feeder = group.create_task(self._feed(ledger, writer))
             for _ in range(self._link.capabilities.concurrency):
                 group.create_task(self._work(writer))
-        if not self._stopped:
+        if self._stopped:
+            return
+        try:
             self._health.end(voted=self._voted)
+        except LinkError as error:
+            self._fail(error)
+        else:
             self._release()
 
     def stop(self) -> None:
@@ -146,8 +154,9 @@ class Stage:
     async def _look_up(self, rows: list[int], ledger: Ledger, writer: Writer) -> None:
         """Settle rows whose answer is known; put the others' questions into the queue."""
         asked = [
-            (row, prompt, self._key(item, prompt, failure := self._unaskable(item)), failure)
-            for row, item, prompt in self._render(rows, ledger)
+            (item.row, prompt, self._key(item, prompt, failure), failure)
+            for item in ledger.items(rows)
+            for prompt, failure in [self._render(item)]
         ]
         stored = ledger.find(self._number, [key for _, _, key, _ in asked])
         answered: list[tuple[int, bytes, Answer, bool]] = []
@@ -171,36 +180,41 @@ class Stage:
         for question in questions:
             await self._queue.put(question)
 
-    def _render(self, rows: list[int], ledger: Ledger) -> list[tuple[int, Item, str]]:
-        return [(item.row, item, self._link.render(item)) for item in ledger.items(rows)]
+    def _render(self, item: Item) -> tuple[str, Failure | None]:
+        """Return the question about an item, or why there is none."""
+        if not item.text.strip():
+            return item.text, Failure("empty", "the text is empty")
+        length = len(item.text)
+        if length > self._max_chars:
+            return item.id, Failure(
+                "too_long", f"the text has {length:,} characters, more than max_chars: {self._max_chars:,}"
+            )
+        try:
+            return self._link.render(item), None
+        except DataError as error:
+            return item.id, Failure("template", error.message)
 
     def _key(self, item: Item, prompt: str, failure: Failure | None) -> bytes:
-        if (
-            failure is not None
-        ):  # not the key of the prompt, which another item may have with a text that can be asked
+        if failure is not None:  # another item may have the same prompt with a text that can be asked
             prompt = f"{failure.message}\0{prompt}"
         return vote_key(
             self._link.fingerprint, f"{item.id}\0{prompt}" if self._link.capabilities.per_item else prompt
         )
 
-    def _unaskable(self, item: Item) -> Failure | None:
-        if not item.text.strip():
-            return Failure("empty", "the text is empty")
-        if len(item.text) > self._max_chars:
-            return Failure(
-                "too_long",
-                f"the text has {len(item.text):,} characters, more than max_chars: {self._max_chars:,}",
-            )
-        return None
-
     async def _work(self, writer: Writer) -> None:
         batch = self._link.capabilities.batch
         while questions := await self._queue.take(batch):
-            answers = await self._asker.ask([prompt for _, prompt in questions])
-            for (key, _), answer in zip(questions, answers, strict=True):
-                await self._take(key, answer, writer)
-            for answer in answers:
-                self._health.see(answer)
+            try:
+                answers = await self._asker.ask([prompt for _, prompt in questions])
+                for (key, _), answer in zip(questions, answers, strict=True):
+                    await self._take(key, answer, writer)
+                for answer in answers:
+                    self._health.see(answer)
+            except LedgerError:
+                raise
+            except CatenaError as error:  # the others finish their calls, which are paid for
+                self._fail(error)
+                return
 
     async def _take(self, key: bytes, answer: Answer, writer: Writer) -> None:
         rows = self._waiting.pop(key)
@@ -222,7 +236,7 @@ class Stage:
             elif not self._warned:
                 self._warned = True
                 self._warn(
-                    f"link '{self._link.name}' gives no log-probabilities: its votes have no confidence and rank lowest."
+                    f"link '{self._link.name}' gives no log-probabilities: such votes have no confidence and rank lowest."
                 )
         self._decide(row)
 

@@ -123,7 +123,8 @@ class Ledger:
                 removed=count("ours WHERE id NOT IN (SELECT id FROM given)"),
                 edited=count("given g JOIN ours o ON o.id = g.id WHERE o.digest <> g.digest"),
                 moved=count(
-                    "given g JOIN ours o ON o.id = g.id WHERE o.row <> g.row AND o.digest = g.digest"
+                    "(SELECT row_number() OVER (ORDER BY g.row) AS theirs, row_number() OVER (ORDER BY o.row) AS ours"
+                    " FROM given g JOIN ours o ON o.id = g.id) WHERE theirs <> ours"
                 ),
             )
             if not changes and self._take_gold():
@@ -151,6 +152,16 @@ class Ledger:
                 )
             rows = [(key, json.dumps(value)) for key, value in facts.items()]
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    def rename_gold(self, old: str | None, new: str | None) -> None:
+        """Take it over that another column is gold: it is no longer shown to templates, the old one is again."""
+        rows = [
+            (_encode(_regold(item, old, new).fields).decode(), item_digest(_regold(item, old, new)), item.row)
+            for block in self.all_items()
+            for item in block
+        ]
+        with _transaction(self._db):
+            self._db.executemany("UPDATE items SET fields = ?, digest = ?, gold = NULL WHERE row = ?", rows)
 
     def items(self, rows: Sequence[int]) -> list[Item]:
         """Return the items of these rows, in their order."""
@@ -305,13 +316,21 @@ class _transaction:  # noqa: N801 - a context manager that reads as a word
 
 
 _encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 _decode = msgspec.json.Decoder().decode
 
 
 def item_digest(item: Item) -> bytes:
     """Return the digest of what a row says, gold left out: gold shapes no vote."""
     values = [item.id, item.text, item.target, dict(item.fields)]
-    return blake2b(_encode(values), digest_size=8).digest()
+    return blake2b(_encode_sorted(values), digest_size=8).digest()
+
+
+def _regold(item: Item, old: str | None, new: str | None) -> Item:
+    fields = {name: value for name, value in item.fields.items() if name != new}
+    if old is not None:
+        fields[old] = item.gold
+    return msgspec.structs.replace(item, fields=fields, gold=None)
 
 
 def _item_row(item: Item) -> tuple[Any, ...]:

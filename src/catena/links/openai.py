@@ -166,7 +166,7 @@ class OpenAILink:
         failure = status_failure(response.status, said, retry_after(response.get_header("retry-after")))
         if self._key:  # again, as JSON may have spelt it with escapes
             failure = msgspec.structs.replace(failure, message=failure.message.replace(self._key, "***"))
-        if response.status in _WAYS or failure.reason == "refused_key":
+        if (response.status in _WAYS and failure.reason != "filtered") or failure.reason == "refused_key":
             raise LinkError(
                 f"{self._where}: {failure.message}.", _WAYS.get(response.status, "Check the account.")
             )

@@ -1,13 +1,14 @@
 """Recorded votes as a link: what was said once is said again, exactly."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from catena.errors import TaskError
+from catena.errors import TaskError, places
 from catena.links.identity import fingerprint
 from catena.task import LinkSpec, TaskSpec, convert
 from catena.types import Answer, Capabilities, Failure, Item, Usage, Vote
@@ -88,8 +89,11 @@ class ReplayLink:
         columns = [name for name in ("item_id", "link", *_OPTIONAL) if name in known]
         table = pq.read_table(path, columns=columns)
         table = table.set_column(0, "item_id", table["item_id"].cast(pa.string()))
-        rows = (row for batch in table.to_batches() for row in batch.to_pylist())
-        votes = {row["item_id"]: self._answer(row) for row in rows if row["link"] == self._link}
+        rows = [row for batch in table.to_batches() for row in batch.to_pylist() if row["link"] == self._link]
+        votes = {row["item_id"]: self._answer(row) for row in rows}
+        if len(votes) < len(rows):
+            twice = [item for item, count in Counter(row["item_id"] for row in rows).items() if count > 1]
+            raise TaskError(f"{self._where}: {path} has more than one vote for: {places(twice)}.")
         if not votes:
             raise TaskError(
                 f"{self._where}: {path} has no votes of a link '{self._link}'.",

@@ -149,7 +149,12 @@ def status_failure(status: int, body: str, wait: float | None) -> Failure:
         "context" in said and ("length" in said or "window" in said or "exceed" in said)
     ) or "too long" in said:
         return Failure("too_long", line)
-    if "content_filter" in said or "content management policy" in said:
+    if (
+        "content_filter" in said
+        or "content management policy" in said
+        or "moderation" in said
+        or "flagged" in said
+    ):
         return Failure("filtered", line)
     return Failure("bad_request", line)
 
