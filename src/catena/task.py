@@ -3,6 +3,7 @@
 import difflib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -17,6 +18,22 @@ __all__ = ["Columns", "LinkSpec", "TaskSpec", "convert", "load_task", "parse_tas
 T = TypeVar("T")
 
 MOST_NODES = 1_000_000  # of a task file with its aliases written out
+
+WORDS = (
+    (r"`array` of length >= 1\b", "a list with at least one entry"),
+    (r"`str` of length >= 1\b", "text that is not empty"),
+    (r"of length <= (\d+)", r"of at most \1 characters"),
+    (r"\barray\b", "a list"),
+    (r"\bobject\b", "a mapping"),
+    (r"\bstr\b", "text"),
+    (r"\bint\b", "a whole number"),
+    (r"\bfloat\b", "a number"),
+    (r"\bbool\b", "true or false"),
+    (r"\bnull\b", "nothing"),
+    (r" \| ", " or "),
+    (r"`", ""),
+)
+"""msgspec's words, and ours."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\s,/\\]+\Z")]
 
@@ -153,7 +170,7 @@ def _explain(message: str) -> str:
     what, _, path = message.partition(" - at `")
     if path.startswith("key` in"):
         what = "Every key must be text: put it in quotes"
-    path = re.sub(r"^(key` in `)?\$\.?", "", path.rstrip("`"))
+    path = re.sub(r"^(key` in `)?\$\.?", "", path.rstrip("`")).replace("policy[...]", "policy.share")
     unknown = re.match(r"Object contains unknown field `(.*)`", what)
     missing = re.match(r"Object missing required field `(.+)`", what)
     inside = f"{path}: " if path else ""
@@ -165,7 +182,9 @@ def _explain(message: str) -> str:
         what = "a name can't contain spaces, commas or slashes"
     if "enum value" in what:
         what = what.replace("Invalid enum value", "unknown choice")
-    return f"{inside}{what[0].lower()}{what[1:]}."
+    for pattern, ours in WORDS:
+        what = re.sub(pattern, ours, what)
+    return f"{inside}{what[0].lower()}{what[1:].rstrip('.')}."
 
 
 def _nearest(message: str, to: type) -> str:
@@ -279,7 +298,10 @@ def _keep_spelling(node: yaml.Node) -> None:
 
 def _labels(given: list[str] | dict[str, str | None], where: str) -> dict[str, str]:
     labels = dict.fromkeys(given, "") if isinstance(given, list) else {k: v or "" for k, v in given.items()}
-    if len(labels) < 2 or len(labels) < len(given):
+    if len(labels) < len(given):
+        twice = next(label for label, times in Counter(given).items() if times > 1)
+        raise TaskError(f"{where}: labels: '{twice}' is there twice.", "Keep one of them.")
+    if len(labels) < 2:
         raise TaskError(f"{where}: labels: at least two different labels are needed.")
     alike: dict[str, str] = {}
     for label in labels:

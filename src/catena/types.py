@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-__all__ = ["Answer", "Capabilities", "Failure", "Item", "Link", "Usage", "Vote"]
+__all__ = ["REASONS", "Answer", "Capabilities", "Failure", "Item", "Link", "Usage", "Vote"]
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -63,12 +63,19 @@ class Vote(msgspec.Struct, frozen=True):
     model: str = ""
 
 
+REASONS = frozenset({
+    "empty", "too_long", "no_label", "many_labels", "refused", "filtered", "cut", "template", "bad_request",
+    "rate_limit", "server", "timeout", "transport", "bad_body", "missing",
+})  # fmt: skip
+"""What `Failure.reason` may be."""
+
+
 class Failure(msgspec.Struct, frozen=True):
     """Why a link has no vote for an item. Never a label, a null label or 0.
 
     Args:
         reason: One of a few fixed words, for counting: `empty`, `too_long`, `no_label`, `many_labels`, `refused`,
-            `filtered`, `cut`, `bad_request`, `rate_limit`, `server`, `timeout`, `transport`, `bad_body`, `missing`.
+            `filtered`, `cut`, `template`, `bad_request`, `rate_limit`, `server`, `timeout`, `transport`, `bad_body`, `missing`.
         message: One line for a person.
         retryable: Whether asking again may help.
         retry_after: Seconds the provider asks to wait, where it does.
@@ -120,6 +127,14 @@ class Link(Protocol):
 
     def most_usd(self, prompt: str) -> float | None:
         """Return an upper bound of the price of one call in USD; None where no price is known."""
+        ...
+
+    def ready(self) -> None:
+        """See that the link can be asked: its key, files and packages are there. Nothing is called.
+
+        Raises:
+            CatenaError: Something is missing; the message says what to do.
+        """
         ...
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catena.aggregate import normalised_ranks, rank
+from catena.aggregate.rank import LOWEST
 from catena.routing import least_first
 from tables import NAN
 
@@ -40,15 +41,21 @@ def test_all_confidences_equal():
 
 
 def test_a_vote_without_confidence_ranks_below_every_vote_that_has_one():
-    """NaN is below the least confidence, and still above no vote."""
-    assert ranks_of([[True, True, True, False]], [[NAN, -5.0, 1.0, 9.0]]).tolist() == [
-        [1 / 3, 2 / 3, 1.0, 0.0]
-    ]
+    """NaN is below the least confidence of any link, and still above no vote."""
+    found = ranks_of([[True, True, True, False], [True] * 4], [[NAN, -5.0, 1.0, 9.0], [1, 2, 3, 4]])
+    assert found[0].tolist() == [LOWEST, 2 / 3, 1.0, 0.0]
+    assert rank(found).tolist() == [1, 0, 0, 1]
+
+
+def test_a_link_without_any_confidence_overrides_none_that_has_one():
+    """Its votes count only where no other link has a vote with a confidence."""
+    found = ranks_of([[True] * 3, [True, True, False]], [[NAN] * 3, [0.1, 0.2, 0.3]])
+    assert rank(found).tolist() == [1, 1, 0]
 
 
 def test_a_vote_without_confidence_ranks_below_minus_infinity():
     """An infinitely small confidence is one; NaN is none and ranks below it."""
-    assert ranks_of([[True, True]], [[NAN, -np.inf]]).tolist() == [[0.5, 1.0]]
+    assert ranks_of([[True, True]], [[NAN, -np.inf]]).tolist() == [[LOWEST, 1.0]]
 
 
 def test_the_highest_rank_wins_and_the_earliest_of_equals():
@@ -78,12 +85,13 @@ def test_a_link_whose_votes_all_failed_ranks_nothing():
 
 @given(st.data(), st.integers(1, 4), st.integers(1, 25))
 def test_ranks_are_those_of_pandas(data, links, items):
-    """Equal to `rank(method="max") / n` over the votes of each link, votes without confidence first."""
+    """Equal to `rank(method="max") / n` over the votes of each link; votes without confidence come first, and lowest."""
     seen = np.array(data.draw(st.lists(st.booleans(), min_size=links * items, max_size=links * items)))
     confidence = np.array(data.draw(st.lists(CONFIDENCE, min_size=links * items, max_size=links * items)))
     seen, confidence = seen.reshape(links, items), confidence.reshape(links, items)
     expected = np.zeros((links, items))
     for j in range(links):
-        column = pd.Series(confidence[j][seen[j]]).fillna(-10.0)
-        expected[j, seen[j]] = column.rank(method="max") / max(len(column), 1)
+        column = pd.Series(confidence[j][seen[j]])
+        ranks = column.fillna(-10.0).rank(method="max") / max(len(column), 1)
+        expected[j, seen[j]] = ranks.where(column.notna(), LOWEST)
     assert ranks_of(seen, confidence).tolist() == expected.tolist()

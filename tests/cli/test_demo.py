@@ -59,6 +59,18 @@ def test_task_and_data_are_left_to_play_with(done, capsys):
     assert "nothing to do" in capsys.readouterr().out
 
 
+def test_what_was_changed_by_hand_stays_and_is_used(tmp_path, capsys):
+    """A task file and data in the input folder are the user's."""
+    inputs = tmp_path / "input"
+    inputs.mkdir()
+    (inputs / "task.yaml").write_text("nonsense: 1\n")
+    (inputs / "messages.csv").write_text("mine")
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert "unknown key 'nonsense'" in capsys.readouterr().err
+    assert (inputs / "task.yaml").read_text() == "nonsense: 1\n"
+    assert (inputs / "messages.csv").read_text() == "mine"
+
+
 def test_again_it_does_nothing(done, capsys):
     """A second demo in the same folder finds everything there."""
     assert main(["demo", "--out", str(done[1])]) == 0

@@ -314,13 +314,18 @@ class TestRefusals:
             ("a.csv", "text,label\n1\n", "fewer cells than the header"),
             ("a.csv", "text,text\n1,2\n", "same name"),
             ("a.csv", "a,b\n,\n", "no column of texts"),
+            ("a.csv", "id;text\n1;hello, you\n", "looks separated by ;"),
+            ("a.csv", "id\ttext\n1\thello\n", "looks separated by tabs"),
+            ("a.csv", "PK\x03\x04rest", "is an Excel file"),
+            ("a.csv", b"\xff\xfet\x00", "is UTF-16 text"),
+            ("a.xlsx", "PK\x03\x04rest", "Save it as CSV"),
             ("a.jsonl", "nope\n", "not a JSON object"),
             ("a.txt", "x", "the end of its name"),
         ],
     )
     def test_data_that_cannot_be_used(self, here, capsys, name, content, says):
         """The same words as where they are run, and no file."""
-        (here / name).write_text(content)
+        (here / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         assert main(["init", name]) == 2
         assert says in capsys.readouterr().err
         assert not (here / "task.yaml").exists()

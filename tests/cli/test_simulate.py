@@ -139,15 +139,42 @@ def test_people_see_a_table(votes, capsys):
 @pytest.mark.parametrize(
     ("how", "says"),
     [
+        (["--chain", "mid,big"], "1 of the 14 votes that this chain needs are not recorded"),
+        (["--permutations", "1"], "1 of the 3 orders need votes that are not recorded"),
+    ],
+)
+def test_votes_that_are_missing_are_said(votes, capsys, how, says):
+    """Once on stderr, and the table has a column for them."""
+    assert main(["simulate", str(votes), *how]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("not recorded") == 1
+    assert says in said.err
+    assert "missing" in said.out
+
+
+def test_complete_votes_need_no_warning(votes, capsys):
+    """Nor a column."""
+    assert main(["simulate", str(votes), "--chain", "small,big"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "missing" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
         (["--chain", "small,nope"], "nope"),
         (["--chain", "small,small"], "each of its links once"),
         (["--permutations", "4"], "the vote table has 3 links"),
         (["--chain", "small,big", "--share", "1"], "share"),
         (["--chain", "small", "--permutations", "1"], "either"),
         (["--permutations", "1", "--labels", "x.csv"], "--labels goes with --chain"),
+        (["--chain", "small", "--labels", "votes/x.csv"], "inside the vote table"),
+        (["--chain", "small", "--labels", "no/x.csv"], "no is no folder"),
     ],
 )
-def test_wrong_chains_are_refused(votes, capsys, how, says):
+def test_wrong_chains_are_refused(votes, capsys, monkeypatch, how, says):
     """In one line that names what is wrong."""
+    monkeypatch.chdir(votes.parent)
     assert main(["simulate", str(votes), *how]) == 2
     assert says in capsys.readouterr().err

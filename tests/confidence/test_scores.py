@@ -95,11 +95,66 @@ def test_an_alternative_of_several_labels_is_split_and_bounded():
     assert scores.upper == pytest.approx((0.4, 0.4, 0.6))
 
 
-def test_an_alternative_of_all_labels_is_left_out():
+def test_an_alternative_of_decoration_only_is_left_out():
     """A quote or a space tells nothing about the label."""
     scores = score_labels([_token("yes", 0.6, [('"', 0.3), ("no", 0.1)])], ["yes", "no"], 0)
     _close(scores, [0.6, 0.1])
     assert scores.upper == pytest.approx((0.9, 0.4))
+
+
+@pytest.mark.parametrize(
+    ("labels", "own", "others", "expected"),
+    [
+        (["no", "none", "not sure"], "none", [("no", 0.3), ("No", 0.2), ("not", 0.1)], [0.5, 0.4, 0.1]),
+        (["no", "none", "not sure", "yes"], "none", [("no", 0.3), (" not", 0.3)], [0.3, 0.4, 0.3, None]),
+        (["toxic", "toxicity"], "toxicity", [("toxic", 0.4), ("Toxic", 0.2)], [0.6, 0.4]),
+        (["agree", "agree strongly"], "agree strongly", [("agree", 0.4), ("Agree", 0.2)], [0.6, 0.4]),
+    ],
+)
+def test_a_label_with_a_longer_token_takes_nothing_of_a_shorter_one(labels, own, others, expected):
+    """`no` stays with `no` where `none` and `not` are tokens of their own, whether or not all labels begin so."""
+    scores = score_labels([_token(own, 0.4, others)], labels, 0)
+    _close(scores, expected)
+    assert scores.best == max(range(len(labels)), key=lambda index: expected[index] or 0)
+
+
+def test_a_label_without_a_longer_token_keeps_its_share():
+    """Where only `none` is listed as a token of its own, `no` may still become `not sure`."""
+    scores = score_labels([_token("none", 0.4, [("no", 0.4), ("No", 0.2)])], ["no", "none", "not sure"], 0)
+    _close(scores, [0.3, 0.4, 0.3])
+
+
+def test_the_bounds_of_an_ambiguous_alternative_know_no_longer_token():
+    """That `none` is a token of its own moves the estimate; `no` counts whole in the upper bound of every label."""
+    scores = score_labels([_token("none", 0.4, [("no", 0.5), ("not", 0.1)])], ["no", "none", "not sure"], 0)
+    assert scores.lower == pytest.approx((0.0, 0.4, 0.1))
+    assert scores.upper == pytest.approx((0.5, 0.9, 0.6))
+
+
+def test_a_label_with_its_full_stop_leaves_the_label_in():
+    """`no.` is a longer token of `no`, but `no` is that label already and keeps its share."""
+    scores = score_labels(
+        [_token("none", 0.4, [("no", 0.3), ("no.", 0.2), ("not", 0.1)])], ["no", "none", "not sure"], 0
+    )
+    _close(scores, [0.5, 0.4, 0.1])
+
+
+def test_an_alternative_of_longer_tokens_only_is_shared_by_all():
+    """`n` is no label, and all labels it begins have a longer token: it is shared equally."""
+    scores = score_labels([_token("none", 0.4, [("n", 0.2), ("not", 0.1)])], ["none", "not sure"], 0)
+    _close(scores, [0.5, 0.2])
+
+
+def test_a_beginning_of_all_labels_is_shared():
+    """An alternative with letters says more than a quote, even where all labels begin with it."""
+    scores = score_labels([_token("?", 0.6, [("pro", 0.4)])], ["pro-war", "pro-peace"], 0)
+    _close(scores, [0.2, 0.2])
+
+
+def test_part_characters_are_parted_by_whole_ones():
+    """The first byte of `é` and `è` is left to `è` where `é` is a token of its own."""
+    top = [Listed("\ufffd", "é".encode()[:1], log(0.3))]
+    _close(score_labels([Token("é", None, log(0.7), top)], ["ét", "èt"], 0), [0.7, 0.3])
 
 
 def test_other_surfaces_of_an_ambiguous_token_go_on_as_it_does():

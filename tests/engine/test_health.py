@@ -88,10 +88,17 @@ def test_outage_is_noticed_within_a_minute():
     """Tries that all fail for 45 seconds stop the run, long before every try of every item is used up."""
     health = Health("gpt")
     failure = Failure("transport", "the connection failed", retryable=True)
-    for now in (0.0, 10.0, 44.0):
-        health.tried(failure, now)
-    with pytest.raises(LinkError, match="every call has failed for 46 s: the connection failed"):
-        health.tried(failure, 46.0)
+    for at, now in enumerate((0.0, 10.0, 44.0)):
+        health.tried(f"prompt {at}", failure, now)
+    with pytest.raises(LinkError, match=r"every call has failed for 46 s: the connection failed \(4 x\)"):
+        health.tried("prompt 3", failure, 46.0)
+
+
+def test_one_poison_item_is_no_outage():
+    """A prompt that fails every try, however long, ends as a failure of that item; the run can finish."""
+    health = Health("gpt")
+    for now in range(0, 1000, 60):
+        health.tried("the one", Failure("timeout", "no answer within 60 s", retryable=True), float(now))
 
 
 @pytest.mark.parametrize("answer", [Vote("x"), Failure("rate_limit", "x"), Failure("no_label", "x")])
@@ -100,8 +107,9 @@ def test_an_answer_ends_an_outage(answer):
     health = Health("gpt")
     failure = Failure("transport", "the connection failed", retryable=True)
     for now in range(0, 400, 20):
-        health.tried(failure, float(now))
-        health.tried(answer, now + 10.0)
+        for at in range(3):
+            health.tried(f"prompt {at}", failure, float(now))
+        health.tried("prompt", answer, now + 10.0)
 
 
 def test_calls_in_flight_of_other_links_are_kept_when_one_is_refused(tmp_path):

@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from catena.data.votes import read_votes
+from catena.engine.results import write_labels
 from catena.engine.run import Run
 from catena.errors import BusyError, ChangedError, InputError, LinkError
+from catena.evaluate.describe import describe_run
 from catena.evaluate.simulate import Simulator
 from catena.ledger import Ledger, RunLock
 from catena.ledger.export import export_votes
@@ -355,3 +357,56 @@ def test_an_inserted_row_moves_nothing(provider, tmp_path):
         execute(two(provider), pd.concat([rows_of(["new"]).assign(id="n"), rows]), tmp_path / "r")
     with pytest.raises(ChangedError, match=r"rows changed \(9 moved\)|rows changed \(8 moved\)"):
         execute(two(provider), rows.iloc[::-1], tmp_path / "r")
+
+
+def test_a_refused_command_changes_nothing(provider, tmp_path):
+    """Rows and gold of a run stay as they were when other rows, settings or another gold column are refused."""
+    rows = rows_of(texts(9), truth=["favor"] * 9)
+    links = openai(provider, "small"), openai(provider, "big")
+    execute(chain_task(*links, data=ID | {"gold": "truth"}), rows, tmp_path / "r")
+    before = label_bytes(tmp_path / "r")
+    other = rows_of(texts(8), truth=["none"] * 8)
+    for task in (chain_task(*links, data=ID), chain_task(*links, data=ID | {"gold": "truth"})):
+        with pytest.raises(ChangedError, match="1 removed"):
+            execute(task, other, tmp_path / "r")
+    ledger = Ledger(tmp_path / "r")
+    assert ledger.gold() == ["favor"] * 9
+    assert ledger.get("finished")
+    ledger.close()
+    assert label_bytes(tmp_path / "r") == before
+
+
+def test_the_dearest_link_costs_the_same_after_a_new_decision(provider, tmp_path):
+    """What labelling everything with it would have cost does not depend on how many items reach it now."""
+    price = {"input": 10.0, "output": 10.0}
+    links = openai(provider, "small"), openai(provider, "big", price=price)
+    told = []
+    for share in ([0.1, 0.9], [0.9, 0.1]):
+        task = chain_task(*links, data=ID, policy={"share": share})
+        execute(task, rows_of(texts(60)), tmp_path / "r")
+        ledger = Ledger(tmp_path / "r")
+        told.append(describe_run(ledger, task)["dearest"]["cost_usd"])
+        ledger.close()
+    assert told[0] == pytest.approx(told[1], rel=0.05)
+
+
+def test_what_is_missing_is_said_before_anything_is_paid(provider, tmp_path, monkeypatch):
+    """A key that a later link lacks stops the run before the first link is asked."""
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    task = chain_task(openai(provider), openai(provider, "big", api_key_env="NO_SUCH_KEY"), data=ID)
+    with pytest.raises(LinkError, match="no key in NO_SUCH_KEY"):
+        execute(task, rows_of(texts(9)), tmp_path / "r")
+    assert not provider.calls()
+
+
+def test_joined_columns_keep_their_names(provider, tmp_path):
+    """Columns of the input come out as they were; of ours with such a name, the name is another."""
+    rows = rows_of(texts(3), link=["a", "b", "c"], label=["x", "y", "z"])
+    task = chain_task(openai(provider), data=ID)
+    execute(task, rows, tmp_path / "r")
+    ledger = Ledger(tmp_path / "r")
+    write_labels(ledger, task, tmp_path / "j.parquet", join=True)
+    ledger.close()
+    joined = pq.read_table(tmp_path / "j.parquet").to_pylist()
+    assert [(row["link"], row["label"]) for row in joined] == [("a", "x"), ("b", "y"), ("c", "z")]
+    assert {row["link_catena"] for row in joined} == {"small"}

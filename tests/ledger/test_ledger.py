@@ -104,11 +104,13 @@ def test_compare_items(ledger):
 
 
 def test_gold_may_change(ledger):
-    """Rows that differ in gold only are no change, and their gold is taken over."""
+    """Rows that differ in gold only are no change; they are counted, and comparing changes nothing."""
     ledger.replace_items(items("a", "b"), finished="yes")
-    assert not ledger.compare_items(items("a", "b", gold="x"))
-    assert ledger.gold() == ["x", "x"]
-    assert ledger.get("finished") is None  # the labels file has to be written again
+    changes = ledger.compare_items(items("a", "b", gold="x"))
+    assert not changes
+    assert changes.gold == 2
+    assert ledger.gold() == [None, None]
+    assert ledger.get("finished") == "yes"
 
 
 def test_other_link_settings_keep_votes(ledger):

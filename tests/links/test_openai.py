@@ -282,3 +282,41 @@ def test_costs(tmp_path):
         execute(task, rows_of(["a"]), tmp_path / "r")
     usage = answers_in(tmp_path / "r", "small")[0].usage
     assert usage.cost_usd == pytest.approx((usage.prompt_tokens + 10 * usage.completion_tokens) / 1e6)
+
+
+@pytest.mark.parametrize("key", ["none", "1", "favor"])
+def test_a_stand_in_for_a_key_changes_no_answer(key, monkeypatch):
+    """Local servers are often given a word as the key; that word may be a label, and stays one."""
+    monkeypatch.setenv("CANARY_KEY", key)
+    with FakeProvider(labels=list(LABELS)) as provider:
+        link = link_to(provider, api_key_env="CANARY_KEY")
+        answers = ask(link, *[link.render(Item(0, "1", text)) for text in texts(30)])
+    assert all(isinstance(answer, Vote) for answer in answers)
+
+
+def test_the_key_of_openai_goes_to_openai_only(monkeypatch):
+    """A server at another address gets no key unless the task names its variable."""
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    with FakeProvider(labels=list(LABELS), api_key=CANARY) as provider:
+        with pytest.raises(LinkError, match=r"HTTP 401.*api_key_env"):
+            ask(link_to(provider), "What?")
+        ask(link_to(provider, api_key_env="OPENAI_API_KEY"), "What?")
+
+
+@pytest.mark.parametrize("field", ["model", "messages", "stream"])
+def test_body_cannot_take_over_the_call(field):
+    """What the link sets itself is refused in `body`."""
+    with (
+        FakeProvider(labels=list(LABELS)) as provider,
+        pytest.raises(TaskError, match=f"body: {field} can't be set"),
+    ):
+        link_to(provider, body={field: "x"})
+
+
+def test_the_bound_counts_what_the_body_allows():
+    """`max_completion_tokens` in the body is what the answer may take; without any limit there is no bound."""
+    price = {"input": 0.0, "output": 1.0}
+    with FakeProvider(labels=list(LABELS)) as provider:
+        link = link_to(provider, price=price, body={"max_tokens": None, "max_completion_tokens": 2000})
+        assert link.most_usd("x") == 0.002
+        assert link_to(provider, price=price, body={"max_tokens": None}).most_usd("x") is None

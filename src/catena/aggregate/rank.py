@@ -5,13 +5,15 @@ from numpy.typing import NDArray
 
 __all__ = ["normalised_ranks", "rank"]
 
+LOWEST = float(np.nextafter(0, 1))
+
 
 def normalised_ranks(
     seen: NDArray[np.bool_], confidence: NDArray[np.float64], order: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return rank / n of each vote among the votes of its link on the items that reached it; ties take the largest.
 
-    A vote without a confidence ranks below every vote that has one.
+    A vote without a confidence has the smallest rank of all: below every vote that has one, at any link.
 
     Args:
         seen: Whether the item reached the link and has a label there, bool [m, n].
@@ -27,14 +29,12 @@ def normalised_ranks(
         if not len(here):
             continue
         value = confidence[j][here]
-        none = int(np.isnan(value).sum())  # those come first in `order`, and are equal among themselves
-        differs = np.append(value[1:] != value[:-1], True)
-        differs[: max(none - 1, 0)] = False
-        ends = np.flatnonzero(differs)
+        ends = np.flatnonzero(np.append(value[1:] != value[:-1], True))
         if len(ends) == len(here):
             ranks[j, here] = np.arange(1, len(here) + 1) / len(here)
         else:
             ranks[j, here] = np.repeat(ends + 1, np.diff(ends, prepend=-1)) / len(here)
+        ranks[j, here[np.isnan(value)]] = LOWEST
     return ranks
 
 

@@ -20,21 +20,22 @@ __all__ = ["command"]
 def command(output: Any, out: Path) -> None:
     """Label 240 messages with a chain of two local links: no key, no network.
 
-    Also leaves the task file and the data in the folder, to play with.
+    Leaves the task file and the data in the folder, to play with: where they are there already, they are used as they
+    are.
     """
     from catena import demo
     from catena.cli.run import run_and_show
-    from catena.task import parse_task
+    from catena.task import load_task
 
-    text, data = demo.task_text(), demo.messages().read_bytes()
     folder = out / "input"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / "task.yaml").write_text(text, "utf-8")
-    (folder / "messages.csv").write_bytes(data)
+    task, data = folder / "task.yaml", folder / "messages.csv"
+    if not task.exists():
+        task.write_text(demo.task_text(), "utf-8")
+    if not data.exists():
+        data.write_bytes(demo.messages().read_bytes())
     output.say(
         "240 messages to a town hall, 6 topics. Link 1 knows the labels' names, link 2 also examples.", ""
     )
-    run_and_show(output, parse_task(text), folder / "messages.csv", out / "run")
-    output.say(
-        f"Again, by hand: catena run {folder / 'task.yaml'} {folder / 'messages.csv'} --out {out / 'run'}"
-    )
+    run_and_show(output, load_task(task), data, out / "run")
+    output.say(f"Again, by hand: catena run {task} {data} --out {out / 'run'}")

@@ -13,7 +13,7 @@ __all__ = ["command"]
 @click.pass_obj
 def command(output: Any, run: Path) -> None:
     """Score RUN against its gold: each link on what it saw, each aggregate, and the labels as exported."""
-    from catena.cli.tables import classes_table, scores_table
+    from catena.cli.tables import classes_tables, scores_table
     from catena.engine.run import task_of
     from catena.evaluate.describe import evaluate_run
     from catena.ledger import Ledger
@@ -24,5 +24,5 @@ def command(output: Any, run: Path) -> None:
         scores = evaluate_run(ledger, task)
     finally:
         ledger.close()
-    output.say(scores_table(scores, task.aggregate), classes_table(scores))
+    output.say(scores_table(scores, task.aggregate), *classes_tables(scores, output.width))
     output.result(scores)

@@ -25,6 +25,7 @@ def command(output: Any, data: Path | None, preset: str | None, out: Path) -> No
     DATA is a .csv, .tsv, .jsonl, .parquet or .arrow file. Its columns tell by their names and contents which holds the
     text, the id, the target and the gold label. Nothing is called, and no file is overwritten.
     """
+    from catena.cli.output import counted
     from catena.cli.task_text import preset_text, task_text
     from catena.data.guess import guess_columns
     from catena.errors import InputError
@@ -54,7 +55,8 @@ def command(output: Any, data: Path | None, preset: str | None, out: Path) -> No
     columns = {key: getattr(task.data, key) for key in ("text", "id", "target", "gold")}
     if guess is not None:
         output.say(
-            f"{data}: {guess.rows:,} rows.", *[f"  {key}: {name or '-'}" for key, name in columns.items()]
+            f"{data}: {counted(guess.rows, 'row')}.",
+            *[f"  {key}: {name or '-'}" for key, name in columns.items()],
         )
     output.say(f"Wrote {out}. Look it over, then: catena check {out} {data or 'DATA'}")
     found = {"rows": guess.rows if guess else None, **columns, "labels": list(task.labels), "notes": notes}

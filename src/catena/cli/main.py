@@ -15,6 +15,7 @@ from catena.errors import CatenaError
 
 __all__ = ["main"]
 
+FILE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 COMMANDS = ("demo", "init", "check", "run", "status", "results", "evaluate", "simulate")
 
 
@@ -78,6 +79,10 @@ def _run(arguments: list[str], output: Output, *, debug: bool) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except FILE_ERRORS as error:
+        if debug:
+            traceback.print_exc()
+        return output.error(f"{error.filename}: {error.strerror}.", 2)
     except Exception as error:  # noqa: BLE001 - a traceback is no message for a user
         if debug:
             traceback.print_exc()

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Output"]
+__all__ = ["Output", "counted"]
 
 
 class Output:
@@ -21,19 +21,32 @@ class Output:
         self.answered = False
         self._stdout = sys.stdout
 
+    @property
+    def width(self) -> int:
+        """Characters in a line of the terminal, or of a file."""
+        return int(self._console().width)
+
     def say(self, *things: Any) -> None:
         """Print lines or rich tables for a person; to stderr where stdout is JSON."""
+        console = self._console()
+        with console.capture() as captured:
+            for thing in things:
+                # What a very narrow terminal can't hold goes on in the next line: nothing is cut.
+                console.print(thing, soft_wrap=isinstance(thing, str), crop=False)
+        text = captured.get()
+        if not console.is_terminal:
+            text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+        console.file.write(text)
+        console.file.flush()
+
+    def _console(self) -> Any:
         from rich.console import Console
 
-        console = Console(
-            file=sys.stderr if self.json else sys.stdout, highlight=False, markup=False, emoji=False
-        )
-        if not console.is_terminal:
-            console = Console(
-                file=console.file, highlight=False, markup=False, emoji=False, width=160, color_system=None
-            )
-        for thing in things:
-            console.print(thing, soft_wrap=isinstance(thing, str))
+        file = sys.stderr if self.json else sys.stdout
+        console = Console(file=file, highlight=False, markup=False, emoji=False)
+        if console.is_terminal:
+            return console
+        return Console(file=file, highlight=False, markup=False, emoji=False, width=160, color_system=None)
 
     def warn(self, line: str) -> None:
         """Print a line to stderr."""
@@ -53,3 +66,12 @@ class Output:
         self.warn(line)
         self.result({"error": line, "exit_code": code})
         return code
+
+
+def counted(n: int, what: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "row"), counted(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

@@ -23,14 +23,19 @@ def command(
     output: Any, run: Path, out: Path | None, join: bool, spreadsheet_safe: bool, votes: Path | None
 ) -> None:
     """Export the labels of RUN, or its votes. Without options, print the first labels and where all are."""
+    from catena.cli.output import counted
     from catena.engine.results import LABELS_FILE, write_labels
     from catena.engine.run import task_of
     from catena.errors import InputError
     from catena.ledger import Ledger
     from catena.ledger.export import export_votes
 
+    if join and not out:
+        raise InputError("--join goes with --out: name the file to write.")
     ledger = Ledger(run)
     try:
+        if out:
+            _refuse(out, run, ledger.get("source"))
         task = task_of(ledger)
         if ledger.get("finished") is None and not votes:
             raise InputError(f"{run}: the run is not finished.", "Run the same catena run command to go on.")
@@ -41,7 +46,9 @@ def command(
             counts = export_votes(
                 ledger, [spec.name for spec in task.chain], list(task.labels), task.data, votes
             )
-            output.say(f"Votes: {votes} ({counts['items']:,} items, {counts['votes']:,} votes)")
+            output.say(
+                f"Votes: {votes} ({counted(counts['items'], 'item')}, {counted(counts['votes'], 'vote')})"
+            )
     finally:
         ledger.close()
     if not out and not votes:
@@ -49,18 +56,28 @@ def command(
     output.result({"labels": str(out or run / LABELS_FILE), "votes": str(votes) if votes else None})
 
 
+def _refuse(out: Path, run: Path, source: str | None) -> None:
+    """Refuse to write over the run, over its input, or into a folder that is not there."""
+    from catena.errors import InputError
+
+    if out.resolve().is_relative_to(run.resolve()):
+        raise InputError(f"{out} is inside the run's folder, which stays as it is.", "Choose another --out.")
+    if source and out.resolve() == Path(source).resolve():
+        raise InputError(f"{out} is the input of this run, which stays as it is.", "Choose another --out.")
+    if not out.parent.is_dir():
+        raise InputError(f"{out.parent} is no folder.", "Make it, or choose another --out.")
+
+
 def _head(output: Any, path: Path) -> None:
     import pyarrow.parquet as pq
-    from rich import box
-    from rich.table import Table
+
+    from catena.cli.tables import table
 
     batch = next(pq.ParquetFile(path).iter_batches(10), None)
     rows = batch.to_pylist() if batch else []
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in rows[0] if rows else ():
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(
-            *["" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()]
-        )
-    output.say(table, f"All of them: {path}")
+    names = list(rows[0]) if rows else []
+    cells = [
+        ["" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()]
+        for row in rows
+    ]
+    output.say(table(None, names, cells, left=len(names)), f"All of them: {path}")

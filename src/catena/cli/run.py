@@ -35,8 +35,13 @@ def command(
     DATA is a .csv, .tsv, .jsonl, .parquet or .arrow file. A killed or stopped run goes on where it was; a finished one
     does nothing; another chain, policy or aggregate re-decides from the votes at hand and buys only those it lacks.
     """
+    from catena.errors import InputError
     from catena.task import load_task
 
+    if update and fresh:
+        raise InputError(
+            "--update goes on with the run that is there, --fresh moves it aside.", "Give one of them."
+        )
     run_and_show(output, load_task(task), data, out, update=update, fresh=fresh, retry_failed=retry_failed)
 
 
@@ -61,7 +66,8 @@ def run_and_show(output: Any, task: Any, data: Path, out: Path, **how: bool) -> 
 
 def show(output: Any, out: Path, task: Any) -> None:
     """Print the tables of a finished run, and where its labels are."""
-    from catena.cli.tables import classes_table, links_table, saving_line, scores_table
+    from catena.cli.output import counted
+    from catena.cli.tables import classes_tables, links_tables, saving_line, scores_table
     from catena.engine.results import LABELS_FILE
     from catena.evaluate.describe import describe_run, evaluate_run
     from catena.ledger import Ledger
@@ -69,14 +75,17 @@ def show(output: Any, out: Path, task: Any) -> None:
     ledger = Ledger(out)
     try:
         run = describe_run(ledger, task)
-        output.say(links_table(run), saving_line(run))
+        output.say(*links_tables(run, output.width), saving_line(run))
         if task.data.gold and any(ledger.gold()):
             scores = evaluate_run(ledger, task)
             run["scores"] = scores
-            output.say("", scores_table(scores, task.aggregate), classes_table(scores))
+            tables = classes_tables(scores, output.width)
+            output.say("", scores_table(scores, task.aggregate), *tables)
     finally:
         ledger.close()
     if run["failed"]:
-        output.say(f"{run['failed']:,} of {run['n']:,} rows have no label; the column 'reason' says why.")
+        output.say(
+            f"{run['failed']:,} of {counted(run['n'], 'row')} without a label; the column 'reason' says why."
+        )
     output.say(f"Labels: {out / LABELS_FILE}")
     output.result(run | {"state": "finished", "labels": str(out / LABELS_FILE)})

@@ -39,6 +39,12 @@ def command(
         raise InputError("simulate needs either --chain a,b,c or --permutations K.")
     if labels and permutations:
         raise InputError("--labels goes with --chain.")
+    if labels and labels.resolve().is_relative_to(votes.resolve()):
+        raise InputError(
+            f"{labels} is inside the vote table, which stays as it is.", "Choose another --labels."
+        )
+    if labels and not labels.parent.is_dir():
+        raise InputError(f"{labels.parent} is no folder.", "Make it, or choose another --labels.")
     shares = share.split(",") if share else None
     table = read_votes(votes)
     for note in table.notes:
@@ -46,6 +52,7 @@ def command(
     simulator = Simulator(table, seed)
     if permutations is not None:
         results = list(simulator.permutations(permutations, shares))
+        _warn(output, results)
         output.result({"results": results})
         if not output.json:
             _show(output, results)
@@ -55,30 +62,51 @@ def command(
     result = simulator.describe(names, decision)
     if labels:
         simulator.write_labels(names, decision, labels)
+    _warn(output, [result])
     output.result(result)
     if not output.json:
         _show(output, [result])
 
 
+def _warn(output: Any, results: list[dict[str, Any]]) -> None:
+    """Say that votes are missing, whose absence makes a chain look bad and cheap."""
+    lacking = [result for result in results if _missing(result)]
+    if not lacking:
+        return
+    if len(results) == 1:
+        needed = sum(link["received"] for link in results[0]["links"])
+        what = f"{_missing(lacking[0]):,} of the {needed:,} votes that this chain needs are not recorded"
+        figures = "its figures are not comparable"
+    else:
+        what = f"{len(lacking):,} of the {len(results):,} orders need votes that are not recorded"
+        figures = "their figures are not comparable"
+    output.warn(f"{what}; such votes count as failures and cost nothing, so {figures}.")
+
+
+def _missing(result: dict[str, Any]) -> int:
+    return sum(link["missing"] for link in result["links"])
+
+
 def _show(output: Any, results: list[dict[str, Any]]) -> None:
-    from rich import box
-    from rich.table import Table
+    from catena.cli.tables import money, table
 
-    from catena.cli.tables import money
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("chain", "kept", "failed", "rank acc.", "rank F1", "last acc.", "last F1", "cost"):
-        table.add_column(name, justify="left" if name == "chain" else "right", overflow="fold")
-    ordered = sorted(results, key=lambda r: -(r["aggregates"]["rank"]["accuracy"] or 0.0))
-    for result in ordered:
+    lacking = any(map(_missing, results))
+    names = ["chain", "failed", *(["missing"] if lacking else [])]
+    names += ["rank\nacc.", "rank\nF1", "last\nacc.", "last\nF1", "cost"]
+    rows = []
+    for result in sorted(results, key=lambda r: -(r["aggregates"]["rank"]["accuracy"] or 0.0)):
         figures = [
             result["aggregates"][rule][key] for rule in ("rank", "last") for key in ("accuracy", "macro_f1")
         ]
-        table.add_row(
-            " > ".join(result["chain"]),
-            "/".join(f"{link['kept']:,}" for link in result["links"]),
-            f"{sum(link['failed'] for link in result['links']):,}",
-            *["-" if figure is None else f"{figure:.4f}" for figure in figures],
-            money(result["cost_usd"]),
+        rows.append(
+            [
+                " > ".join(result["chain"]),
+                f"{sum(link['failed'] for link in result['links']):,}",
+                *([f"{_missing(result):,}"] if lacking else []),
+                *["-" if figure is None else f"{figure:.4f}" for figure in figures],
+                money(result["cost_usd"]),
+            ]
         )
-    output.say(table)
+    # Which link stands where makes no difference to how many items are kept there.
+    kept = "/".join(f"{link['kept']:,}" for link in results[0]["links"])
+    output.say(table(f"Links in order keep {kept}", names, rows, left=1))

@@ -13,30 +13,35 @@ __all__ = ["command"]
 @click.pass_obj
 def command(output: Any, run: Path) -> None:
     """Say how far RUN is and what it has cost; also while it works in another terminal."""
+    from catena.cli.output import counted
     from catena.cli.run import show
     from catena.cli.tables import money
     from catena.engine.run import task_of
     from catena.evaluate.describe import progress_of_run
     from catena.ledger import Ledger
+    from catena.ledger.lock import holder
 
     ledger = Ledger(run)
     try:
         task = task_of(ledger)
         progress = progress_of_run(ledger, task)
+        at_work = holder(run)
     finally:
         ledger.close()
-    if progress["state"] == "finished":
+    if at_work:
+        progress |= {"state": "running", "holder": at_work}
+    elif progress["state"] == "finished":
         show(output, run, task)
         return
-    output.say(
-        f"{run}: {progress['state']}"
-        + (f" ({progress['stopped']})" if progress["stopped"] else "")
-        + f", {progress['n']:,} rows"
-    )
+    output.say(f"{run}: {progress['state']}" + (f" ({at_work})" if at_work else ""))
+    output.say(f"  {counted(progress['n'], 'row')}")
     for link in progress["links"]:
         output.say(
             f"  {link['link']}: {link['answered']:,} answered ({link['failed']:,} failed), "
-            f"{link['calls']:,} calls, {money(link['cost_usd'])}"
+            f"{counted(link['calls'], 'call')}, {money(link['cost_usd'])}"
         )
-    output.say("The same catena run command goes on.")
+    if progress["stopped"] and not at_work:
+        output.say(f"It stopped because: {progress['stopped']}")
+    if not at_work:
+        output.say("The same catena run command goes on.")
     output.result(progress)

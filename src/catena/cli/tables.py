@@ -4,46 +4,49 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len, chop_cells
 from rich.table import Table
 
-__all__ = ["classes_table", "links_table", "money", "saving_line", "scores_table"]
+__all__ = ["classes_tables", "links_tables", "money", "saving_line", "scores_table", "table"]
+
+NARROWEST_TEXT, WIDEST_TEXT = 10, 16
+"""Characters that long text and headings are folded to: the least, and what is comfortable."""
+
+GAP = 3
 
 
 def money(usd: float | None) -> str:
     """Return an amount with as many digits as it needs; a dash where it is unknown.
 
-    >>> money(1234.5), money(0.0123), money(0.0), money(None)
-    ('$1,234.50', '$0.0123', '$0', '-')
+    >>> money(1234.5), money(0.0123), money(0.000023), money(0.0), money(None)
+    ('$1,234.50', '$0.0123', '$0.000023', '$0', '-')
     """
     if usd is None:
         return "-"
     if usd == 0:
         return "$0"
-    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}" if usd >= 0.001 else f"${usd:.2g}"
+    if usd < 0.000001:
+        return "<$0.000001"
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}" if usd >= 0.001 else f"${usd:.6f}"
 
 
-def links_table(run: Mapping[str, Any]) -> Table:
-    """Return what each link received, kept, forwarded, failed and used."""
-    names = (
-        "link",
-        "model",
-        "received",
-        "kept",
-        "forwarded",
-        "failed",
-        "calls",
-        "tokens in/out",
-        "cost",
-        "seconds",
-        "agrees",
-    )
-    table = _table("What each link did", names, left=2)
+def links_tables(run: Mapping[str, Any], width: int) -> list[Table]:
+    """Return what each link did and used, in one table where `width` characters hold it, otherwise in two."""
+    names = ["link", "model", "received", "kept", "forwarded", "failed", "calls", "tokens in/out"]
+    names += ["cost", "seconds", "agrees"]
+    rows = []
     for link in run["links"]:
         tokens = f"{link['prompt_tokens']:,}/{link['completion_tokens']:,}"
         counts = [f"{link[key]:,}" for key in ("received", "kept", "forwarded", "failed", "calls")]
         rest = [tokens, money(link["cost_usd"]), f"{link['seconds']:.1f}", _share(link["agreement"])]
-        table.add_row(link["link"], link["model"], *counts, *rest)
-    return table
+        rows.append([link["link"], link["model"], *counts, *rest])
+    if _needed(names, rows, left=2) <= width:
+        return [table("What each link did", names, rows, left=2)]
+    did, used = (0, 2, 3, 4, 5, 10), (0, 1, 6, 7, 8, 9)
+    return [
+        table("What each link did", *_columns(names, rows, did), left=1),
+        table("What each link used", *_columns(names, rows, used), left=2),
+    ]
 
 
 def saving_line(run: Mapping[str, Any]) -> str:
@@ -62,31 +65,73 @@ def saving_line(run: Mapping[str, Any]) -> str:
 
 def scores_table(scores: Mapping[str, Any], aggregate: str) -> Table:
     """Return accuracy and macro-F1 of each link on what it saw, and of each rule on everything."""
-    table = _table("Against gold", ("labels of", "items", "accuracy", "macro-F1"), left=1)
-    for link in scores["links"]:
-        name = f"{link['link']}, on what it saw"
-        table.add_row(name, f"{link['received']:,}", _share(link["accuracy"]), _number(link["macro_f1"]))
+    rows = [(f"{link['link']}, on what it saw", link["received"], link) for link in scores["links"]]
     for rule, figures in scores["aggregates"].items():
-        name = f"chain, {rule}" + (" (the result)" if rule == aggregate else "")
-        table.add_row(name, f"{scores['n']:,}", _share(figures["accuracy"]), _number(figures["macro_f1"]))
-    return table
+        rows.append((f"chain, {rule}" + (" (the result)" if rule == aggregate else ""), scores["n"], figures))
+    cells = [[name, f"{n:,}", _share(of["accuracy"]), _number(of["macro_f1"])] for name, n, of in rows]
+    return table("Against gold", ["labels of", "items", "accuracy", "macro-F1"], cells, left=1)
 
 
-def classes_table(scores: Mapping[str, Any]) -> Table:
-    """Return F1 per class of each link on what it saw and of each rule, side by side."""
-    columns = [(link["link"], link) for link in scores["links"]] + list(scores["aggregates"].items())
-    table = _table("F1 per class", ("class", "gold", *[name for name, _ in columns]), left=1)
-    for label, figures in scores["final"]["per_class"].items():
-        cells = [_number(column["per_class"].get(label, {}).get("f1")) for _, column in columns]
-        table.add_row(label, f"{figures['support']:,}", *cells)
-    return table
+def classes_tables(scores: Mapping[str, Any], width: int) -> list[Table]:
+    """Return F1 per class of each link on what it saw and of each rule, in as many tables as the width asks for."""
+    of = [(link["link"], link) for link in scores["links"]] + list(scores["aggregates"].items())
+    names = ["class", "gold", *[name for name, _ in of]]
+    rows = [
+        [
+            label,
+            f"{known['support']:,}",
+            *[_number(each["per_class"].get(label, {}).get("f1")) for _, each in of],
+        ]
+        for label, known in scores["final"]["per_class"].items()
+    ]
+    parts = [[0, 1, 2]]
+    for at in range(3, len(names)):
+        if _needed(*_columns(names, rows, [*parts[-1], at]), left=1) <= width:
+            parts[-1].append(at)
+        else:
+            parts.append([0, 1, at])
+    return [table("F1 per class", *_columns(names, rows, part), left=1) for part in parts]
 
 
-def _table(title: str, names: Sequence[str], left: int) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+def table(title: str | None, names: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> Table:
+    """Return a table whose first `left` columns are text, which may be folded, and the others numbers, which never are."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for at, name in enumerate(names):
-        table.add_column(name, justify="left" if at < left else "right", no_wrap=at != 1, overflow="fold")
-    return table
+        width = _width(names, rows, at)
+        if at < left:
+            made.add_column(name, overflow="fold", min_width=min(width, NARROWEST_TEXT))
+        else:
+            made.add_column(_folded(name), justify="right", no_wrap=True, min_width=width)
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def _needed(names: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> int:
+    """Return how many characters a table takes with long text folded."""
+    widths = [_width(names, rows, at) for at in range(len(names))]
+    return (
+        sum(min(width, WIDEST_TEXT) for width in widths[:left])
+        + sum(widths[left:])
+        + GAP * (len(names) - 1)
+        + 2
+    )
+
+
+def _width(names: Sequence[str], rows: Sequence[Sequence[str]], at: int) -> int:
+    heading = max(map(cell_len, _folded(names[at]).split("\n")))
+    cells = max((cell_len(row[at]) for row in rows), default=0)
+    return max(heading, cells)
+
+
+def _folded(heading: str) -> str:
+    return "\n".join(chop_cells(heading, WIDEST_TEXT))
+
+
+def _columns(
+    names: Sequence[str], rows: Sequence[Sequence[str]], at: Sequence[int]
+) -> tuple[list[str], list[list[str]]]:
+    return [names[i] for i in at], [[row[i] for i in at] for row in rows]
 
 
 def _share(value: float | None) -> str:

@@ -3,19 +3,21 @@
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 
-from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from catena.cli.tables import money
-from catena.engine.progress import Progress
+from catena.cli.tables import money, table
+from catena.engine.progress import LinkProgress, Progress
 
 __all__ = ["Watcher"]
 
 PLAIN_SECONDS = 10.0
+LOOK_SECONDS = 0.5
+WINDOW_SECONDS = 10.0
 
 
 class Watcher:
@@ -23,7 +25,8 @@ class Watcher:
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
-        self._began = time.monotonic()
+        self._seen: deque[tuple[float, list[int]]] = deque()
+        self._said = time.monotonic()
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
     @property
@@ -33,7 +36,6 @@ class Watcher:
 
     def begin(self, progress: Progress) -> None:
         """Show these counts."""
-        self._began = time.monotonic()
         self._progress = progress
 
     @contextlib.contextmanager
@@ -55,49 +57,84 @@ class Watcher:
             thread.join()
 
     def _lines(self, ended: threading.Event) -> None:
-        while not ended.wait(PLAIN_SECONDS):
-            if self._progress:
-                parts = [
-                    f"{link.name}: {link.answered:,}/{link.expected:,} ({link.failed:,} failed, {self._rate(link.calls)})"
-                    for link in self._progress.links
-                ]
-                spent = money(sum(link.cost_usd for link in self._progress.links))
-                self._console.print(f"{'; '.join(parts)}; spent {spent}; {self._left()} left", soft_wrap=True)
+        while not ended.wait(1.0):
+            if self._progress is None:
+                continue
+            self._look()
+            if time.monotonic() - self._said >= PLAIN_SECONDS:
+                self._said = time.monotonic()
+                self._console.print(self._line(self._progress), soft_wrap=True)
+
+    def _line(self, progress: Progress) -> str:
+        parts = [
+            f"{link.name}: {link.received:,} of {link.expected:,} received, {link.answered - link.forwarded:,} kept, "
+            f"{link.forwarded:,} forwarded, {link.failed:,} failed, {_rate(rate)}"
+            for link, rate in zip(progress.links, self._rates(), strict=True)
+        ]
+        spent = money(sum(link.cost_usd for link in progress.links))
+        return f"{'; '.join(parts)}; spent {spent}; {_clock(self._left())} left"
 
     def _table(self) -> Table:
-        names = ("link", "received", "kept", "forwarded", "failed", "calls/s", "spent", "left")
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for at, name in enumerate(names):
-            table.add_column(name, justify="left" if at == 0 else "right", no_wrap=True)
-        for link in self._progress.links if self._progress else ():
-            table.add_row(
+        self._look()
+        names = ["link", "received", "kept", "forwarded", "failed", "calls/s", "spent", "left"]
+        links = self._progress.links if self._progress else []
+        rows = [
+            [
                 link.name,
                 f"{link.received:,} of {link.expected:,}",
                 f"{link.answered - link.forwarded:,}",
                 f"{link.forwarded:,}",
                 f"{link.failed:,}",
-                self._rate(link.calls),
+                _rate(rate),
                 money(link.cost_usd),
-                self._time_left(link.answered - link.reused, link.expected - link.answered),
-            )
-        return table
+                _clock(_seconds_left(link, rate)),
+            ]
+            for link, rate in zip(links, self._rates(), strict=True)
+        ]
+        return table(None, names, rows, left=1)
 
-    def _rate(self, calls: int) -> str:
-        return f"{calls / max(time.monotonic() - self._began, 1e-3):,.0f}/s"
+    def _look(self) -> None:
+        """Remember how many answers each link has by now; drop what is older than the window."""
+        now = time.monotonic()
+        if self._progress and (not self._seen or now - self._seen[-1][0] >= LOOK_SECONDS):
+            self._seen.append((now, [link.answered - link.reused for link in self._progress.links]))
+            while len(self._seen) > 2 and now - self._seen[1][0] >= WINDOW_SECONDS:
+                self._seen.popleft()
 
-    def _left(self) -> str:
-        links = self._progress.links if self._progress else ()
-        bought = sum(link.answered - link.reused for link in links)
-        return self._time_left(bought, sum(link.expected - link.answered for link in links))
+    def _rates(self) -> list[float | None]:
+        """Return the answers per second that each link bought within the window; None where nothing is known."""
+        links = self._progress.links if self._progress else []
+        if len(self._seen) < 2:
+            return [None] * len(links)
+        (began, before), (ended, after) = self._seen[0], self._seen[-1]
+        return [(new - old) / (ended - began) for old, new in zip(before, after, strict=True)]
 
-    def _time_left(self, done: int, left: int) -> str:
-        if not left:
-            return "0:00"
-        if done <= 0:
-            return "-"
-        seconds = int((time.monotonic() - self._began) * left / done)
-        return (
-            f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-            if seconds >= 3600
-            else f"{seconds // 60}:{seconds % 60:02}"
-        )
+    def _left(self) -> float | None:
+        """Return the seconds until the last link is done: the links work at the same time."""
+        links = self._progress.links if self._progress else []
+        left = [_seconds_left(link, rate) for link, rate in zip(links, self._rates(), strict=True)]
+        known = [seconds for seconds in left if seconds is not None]
+        return max(known, default=None) if len(known) == len(left) else None
+
+
+def _seconds_left(link: LinkProgress, rate: float | None) -> float | None:
+    if link.answered >= link.expected:
+        return 0.0
+    return (link.expected - link.answered) / rate if rate else None
+
+
+def _rate(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:,.0f}/s" if rate >= 10 or not rate else f"{rate:.1f}/s"
+
+
+def _clock(seconds: float | None) -> str:
+    """Return a time in hours, minutes and seconds.
+
+    >>> _clock(5.2), _clock(3700), _clock(None)
+    ('0:05', '1:01:40', '-')
+    """
+    if seconds is None:
+        return "-"
+    whole = int(seconds)
+    hours = f"{whole // 3600}:{whole // 60 % 60:02}" if whole >= 3600 else f"{whole // 60}"
+    return f"{hours}:{whole % 60:02}"

@@ -5,8 +5,9 @@ may be several tokens long, and may share its first ones with another label (`pr
 generated tokens from the start of the label until only one label is left; at each position every alternative that
 leads to one label gives its mass to that label. What the list doesn't show stays an upper bound, never a guess.
 
-One assumption: text that can only become one label does become it (`pos` counts for `positive`). Sets of labels are
-bit masks.
+One assumption: text that can only become one label does become it (`pos` counts for `positive`). The estimates take
+two more: an ambiguous alternative is split equally, but not with labels that have a longer token at its position (`no`
+becomes no `none` where `none` is listed). Sets of labels are bit masks.
 """
 
 from collections.abc import Sequence
@@ -96,34 +97,46 @@ class LabelScorer:
             else:
                 mask, text = self._exact(path.data), ""
             mask &= path.alive
-            twins = self._others(path, others, text if mask & (mask - 1) else "")
+            twins = self._others(path, others, mask, text)
             path.follow(own, mask, twins)
             if not mask & (mask - 1):
                 return path.scores()
         path.ended(self._exact(path.data))
         return path.scores()
 
-    def _others(self, path: "_Path", others: list[Mass], text: str) -> float:
+    def _others(self, path: "_Path", others: list[Mass], own: Mask, text: str) -> float:
         """Give the alternatives' mass to the labels they lead to; return the mass of other surfaces of `text`.
 
-        Those (`Very` for `very`) are taken to go on as the generated one does.
+        Those (`Very` for `very`) are taken to go on as the generated token does, where its labels `own` are several.
         """
-        twins = 0.0
+        split, twins = own & (own - 1), 0.0
+        parted = 0 if split else own
+        several: list[tuple[bytes, Mask, float]] = []
         for data, mass in others:
+            mask, other = self._match(path.data + data) if data else (0, "")
+            mask &= path.alive
             if not data:
                 self._empty(path, mass)
-                continue
-            mask, other = self._match(path.data + data)
-            mask &= path.alive
-            if not mask & (mask - 1):
+            elif not mask & (mask - 1):
                 if mask:
                     path.sure(mask, mass)
-            elif text and other == text:
-                twins += mass
-                path.maybe(mask, 0, mass)
+                    parted |= mask
+            elif other and not (split and other == text):
+                several.append((path.data + data, mask, mass))
             else:
-                path.maybe(mask, mask if mask != self._all else 0, mass)
+                twins += mass if other else 0.0
+                path.maybe(mask, 0, mass)
+        for data, mask, mass in several:
+            path.maybe(mask, self._sharing(data, mask, parted), mass)
         return twins
+
+    def _sharing(self, data: bytes, mask: Mask, parted: Mask) -> Mask:
+        """Return which labels of an ambiguous alternative share its mass.
+
+        Not those that another token here leads to alone (`parted`): that token is longer, and a model with a token
+        `none` doesn't write it as `no` and `ne`. But the label that the alternative already is stays.
+        """
+        return mask & (~parted | self._exact(data)) or mask
 
     def _empty(self, path: "_Path", mass: float) -> None:
         """Count an empty token: an end token, or on some servers a part of a character."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from catena.data.cells import as_text, one_line, quoted
 from catena.data.faults import Faults, IdCheck
+from catena.data.lines import DelimitedFile
 from catena.data.rows import Source, check_columns, open_file
 from catena.errors import DataError, places
 from catena.task import Columns
@@ -100,6 +101,7 @@ def guess_columns(path: Path, labels: Collection[str] = ()) -> Guess:
         DataError: The file can't be read, has a structural fault, no rows or no text.
     """
     source = open_file(path)
+    _check_separator(source)
     head, names = _head(source)
     check_columns(source, Columns(text=names[0]))
     text = _text_column(source, head)
@@ -142,6 +144,15 @@ def distinguish(values: Iterable[str]) -> tuple[list[str], list[str]]:
 def fold(label: str) -> str:
     """Return what a label is compared by: two labels may not be equal in it."""
     return unicodedata.normalize("NFC", label).strip().casefold()
+
+
+def _check_separator(source: Source) -> None:
+    if not isinstance(source, DelimitedFile) or len(source.columns) > 1:
+        return
+    for mark, said in ((";", ";"), ("\t", "tabs"), (",", "commas")):
+        if mark in source.columns[0]:
+            fix = "Rename it to .csv." if mark == "," else "Save it with commas, or as .tsv."
+            raise DataError(f"{one_line(source.name)} looks separated by {said}.", fix)
 
 
 def _head(source: Source) -> tuple[dict[str, _Column], list[str]]:

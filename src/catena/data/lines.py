@@ -28,6 +28,7 @@ BLOCK_ROWS = 4096
 BLOCK_CHARACTERS = 1 << 21
 BLOCK_CELLS = 1 << 19
 MOST_KEYS = 20_000
+ZIP = b"PK\x03\x04"  # as .xlsx begins
 RAGGED = "rows with more or fewer cells than the header"
 BAD_JSON = "lines that are not a JSON object"
 
@@ -47,6 +48,8 @@ class LinesFile:
             DataError: The file can't be opened, isn't UTF-8 or isn't gzip, or a line is longer than 16 Mi characters.
         """
         with self._refused(), self._open() as raw:
+            self._refuse_other_kinds(raw.read(len(ZIP)))
+            raw.seek(0)
             if raw.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
                 raw.seek(0)
             with TextIOWrapper(raw, encoding="utf-8", newline=newline) as file:
@@ -56,6 +59,13 @@ class LinesFile:
                             f"{one_line(self.name)}: line {number:,} is longer than {LONGEST:,} characters."
                         )
                     yield line
+
+    def _refuse_other_kinds(self, start: bytes) -> None:
+        name = one_line(self.name)
+        if start == ZIP:
+            raise DataError(f"{name} is an Excel file or another archive, not text.", "Save it as CSV.")
+        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise DataError(f"{name} is UTF-16 text.", "Save it as UTF-8 (Excel: CSV UTF-8).")
 
     def _open(self) -> IO[bytes]:
         if self.path.name.lower().endswith(".gz"):

@@ -238,7 +238,11 @@ def open_file(path: Path) -> Source:
     """Choose the reader by the file's suffix."""
     suffix = next((each for each in FORMATS if path.name.lower().endswith(each)), None)
     if suffix is None:
-        raise DataError(f"{one_line(path)}: the end of its name is none of {', '.join(FORMATS)}.")
+        excel = path.name.lower().endswith((".xlsx", ".xls", ".ods"))
+        raise DataError(
+            f"{one_line(path)}: the end of its name is none of {', '.join(FORMATS)}.",
+            "Save it as CSV." if excel else "",
+        )
     status(path)
     from catena.data import lines  # noqa: PLC0415 - read when it is used
 

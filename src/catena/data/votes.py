@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from catena.errors import DataError, places
 
-__all__ = ["VoteTable", "read_votes"]
+__all__ = ["VoteTable", "read_columns", "read_votes"]
 
 NO_LABEL = -1
 MOST_LABELS = 10_000
+NUMBERS = frozenset({"confidence", "cost_usd", "latency_ms", "prompt_tokens", "completion_tokens"})
+LISTS = frozenset({"label_logprobs"})
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ def read_votes(folder: Path) -> VoteTable:
         DataError: A file or column is missing, an item or a vote occurs twice, or gold lies outside the labels.
     """
     labels = _read_labels(folder / "labels.json")
-    items = _read_columns(folder / "items.parquet", needed=["item_id"], optional=["gold"])
-    votes = _read_columns(
+    items = read_columns(folder / "items.parquet", needed=["item_id"], optional=["gold"])
+    votes = read_columns(
         folder / "votes.parquet", needed=["item_id", "link", "label", "confidence"], optional=["cost_usd"]
     )
     ids = items["item_id"].combine_chunks()
@@ -114,7 +116,12 @@ def _read_labels(path: Path) -> tuple[str, ...]:
     return labels
 
 
-def _read_columns(path: Path, needed: list[str], optional: list[str]) -> Any:
+def read_columns(path: Path, needed: list[str], optional: list[str]) -> Any:
+    """Read columns of a vote table's file as an Arrow table of texts, numbers and lists of numbers.
+
+    Raises:
+        DataError: The file is no Parquet, lacks a needed column, or a column holds something else.
+    """
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
 
@@ -139,7 +146,7 @@ def _column(path: Path, table: Any, name: str) -> Any:
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     column = table[name]
-    wanted = pa.float64() if name in {"confidence", "cost_usd"} else pa.string()
+    wanted = pa.list_(pa.float64()) if name in LISTS else pa.float64() if name in NUMBERS else pa.string()
     try:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
@@ -148,7 +155,7 @@ def _column(path: Path, table: Any, name: str) -> Any:
         column = column.cast(wanted).combine_chunks()
         column.validate(full=True)
     except pa.ArrowException as error:
-        what = "numbers" if wanted == pa.float64() else "texts"
+        what = "texts" if wanted == pa.string() else "numbers"
         raise DataError(
             f"{path}: column {name} can't be read as {what}: {' '.join(str(error).split())}."
         ) from error

@@ -9,7 +9,7 @@ __all__ = ["Health"]
 
 WINDOW = 50
 OUTAGE_SECONDS = 45.0
-OUTAGE_TRIES = 3
+OUTAGE_PROMPTS = 3
 OUTAGE = frozenset({"transport", "timeout", "server", "bad_body"})
 MOST_FAILED = 0.5
 FEW = 5
@@ -30,25 +30,30 @@ class Health:
         self._name = name
         self._recent: deque[bool] = deque(maxlen=WINDOW)
         self._errors: Counter[str] = Counter()
+        self._outage: Counter[str] = Counter()
         self.worked = False
-        self._failing = 0
+        self._failing = set[str]()
         self._failing_since = 0.0
 
-    def tried(self, answer: Answer, now: float) -> None:
+    def tried(self, prompt: str, answer: Answer, now: float) -> None:
         """Learn how one try ended, at `now` in seconds: a link that fails every try for 45 s is out.
+
+        A single prompt that always fails is no outage: its tries end, and it moves on.
 
         Raises:
             LinkError: It is out.
         """
         if not isinstance(answer, Failure) or answer.reason not in OUTAGE:
-            self._failing = 0
+            self._failing.clear()
+            self._outage.clear()
             return
         if not self._failing:
             self._failing_since = now - answer.usage.latency_ms / 1000
-        self._failing += 1
+        self._failing.add(prompt)
+        self._outage[answer.message] += 1
         seconds = now - self._failing_since
-        if self._failing >= OUTAGE_TRIES and seconds >= OUTAGE_SECONDS:
-            self._errors[answer.message] += 1
+        if len(self._failing) >= OUTAGE_PROMPTS and seconds >= OUTAGE_SECONDS:
+            self._errors = self._outage
             raise self._error(f"every call has failed for {seconds:.0f} s")
 
     def see(self, answer: Answer) -> None:

@@ -78,9 +78,11 @@ class Pipeline:
             if not self._stopping:
                 raise
         finally:
-            for link in self._links:
-                await link.close()
-            await writer.close()
+            try:
+                await writer.close()
+            finally:
+                for link in self._links:
+                    await link.close()
             for number, seconds in zip(self._numbers, self._seconds, strict=True):
                 self._ledger.add_seconds(number, seconds)
         if self._error:

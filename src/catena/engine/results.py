@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from catena.aggregate import Decision, decide
+from catena.data.cells import as_text
 from catena.data.tables import write_table
 from catena.data.votes import VoteTable
 from catena.ledger import Ledger
 from catena.routing import exact_shares, ties
 from catena.task import TaskSpec
+from catena.types import Item
 
 __all__ = ["LABELS_FILE", "decide_run", "run_votes", "write_labels"]
 
@@ -55,7 +57,8 @@ def write_labels(
         ledger: Of a run that has all its votes.
         task: The run's task.
         path: Ends in .parquet, .csv or .jsonl.
-        join: Put the columns of the input before those of the result.
+        join: Put the columns of the input before those of the result. Where the input has a column of such a name,
+            the result's is `label_catena` and so on.
         spreadsheet_safe: See `data.tables.write_table`.
     """
     import pyarrow as pa  # noqa: PLC0415 - heavy
@@ -63,11 +66,24 @@ def write_labels(
     votes = run_votes(ledger, task)
     decision = decide_run(votes, task)
     fields = _fields(ledger, task)
-    inputs = ledger.get("columns") if join else []
-    schema = pa.schema([*[(name, pa.string()) for name in inputs if name not in fields], *fields.items()])
+    same = {
+        name for name in ("id", "gold") if getattr(task.data, name) == name
+    }  # given and result are one column
+    inputs = [name for name in ledger.get("columns") if name not in same] if join else []
+    names = {name: f"{name}_catena" if name in inputs else name for name in fields}
+    schema = pa.schema(
+        [*[(name, pa.string()) for name in inputs], *[(names[name], kind) for name, kind in fields.items()]]
+    )
     batches = (
-        pa.RecordBatch.from_pylist(rows, schema=schema)
-        for rows in _rows(ledger, task, votes, decision, inputs=set(inputs) - set(fields))
+        pa.RecordBatch.from_pylist(
+            [
+                {name: as_text(given.get(name)) for name in inputs}
+                | {names[name]: value for name, value in row.items()}
+                for given, row in rows
+            ],
+            schema=schema,
+        )
+        for rows in _rows(ledger, task, votes, decision)
     )
     write_table(path, schema, batches, spreadsheet_safe=spreadsheet_safe)
 
@@ -87,8 +103,9 @@ def _fields(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
 
 
 def _rows(
-    ledger: Ledger, task: TaskSpec, votes: VoteTable, decision: Decision, inputs: set[str]
-) -> Iterator[list[dict[str, Any]]]:
+    ledger: Ledger, task: TaskSpec, votes: VoteTable, decision: Decision
+) -> Iterator[list[tuple[dict[str, Any], dict[str, Any]]]]:
+    """Yield blocks of (columns of the input, columns of the result)."""
     source = decision.source(task.aggregate)
     reasons = _reasons(ledger, votes.links, {int(row) for row in np.flatnonzero(source < 0)})
     whole = ledger.get("id_type") == "int64"
@@ -96,9 +113,9 @@ def _rows(
         rows = []
         for item in items:
             link = int(source[item.row])
-            row: dict[str, Any] = item_columns(item, task) if inputs else {}
-            row = {name: _text(row.get(name)) for name in inputs}
-            row |= {"id": int(item.id) if whole else item.id, "gold": item.gold}
+            row: dict[str, Any] = {"id": int(item.id) if whole else item.id}
+            if task.data.gold:
+                row["gold"] = item.gold
             if link < 0:
                 row |= {"status": "failed", "reason": reasons.get(item.row, "no link has a vote")}
             else:
@@ -109,11 +126,11 @@ def _rows(
                     "link": votes.links[link],
                     "status": "labelled",
                 }
-            rows.append(row)
+            rows.append((_given(item, task), row))
         yield rows
 
 
-def item_columns(item: Any, task: TaskSpec) -> dict[str, Any]:
+def _given(item: Item, task: TaskSpec) -> dict[str, Any]:
     """Return the columns of an input row by their own names."""
     own = {
         task.data.text: item.text,
@@ -122,10 +139,6 @@ def item_columns(item: Any, task: TaskSpec) -> dict[str, Any]:
         task.data.gold: item.gold,
     }
     return {**item.fields, **{name: value for name, value in own.items() if name is not None}}
-
-
-def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else str(value)
 
 
 def _reasons(ledger: Ledger, links: Sequence[str], rows: set[int]) -> dict[int, str]:

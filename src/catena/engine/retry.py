@@ -14,6 +14,8 @@ __all__ = ["Asker"]
 ATTEMPTS = 6
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
+LONGEST_ASKED = 600.0
+"""A longer Retry-After is cut: the try after it fails, and a later run asks again."""
 
 
 class Asker:
@@ -22,7 +24,7 @@ class Asker:
     Args:
         link: The link.
         attempts: Most tries for one prompt.
-        tried: Called with each try's answer and the time; may raise a LinkError.
+        tried: Called with the prompt, the answer and the time of each try; may raise a LinkError.
         sleep: Waits that many seconds.
     """
 
@@ -30,7 +32,7 @@ class Asker:
         self,
         link: Link,
         attempts: int = ATTEMPTS,
-        tried: Callable[[Answer, float], None] = lambda answer, now: None,  # noqa: ARG005
+        tried: Callable[[str, Answer, float], None] = lambda prompt, answer, now: None,  # noqa: ARG005
         sleep: Callable[[float], asyncio.Future[None]] | None = None,
     ) -> None:
         self._link = link
@@ -71,8 +73,8 @@ class Asker:
     async def _try(self, prompts: Sequence[str]) -> list[Answer]:
         answers = list(await self._link.ask(prompts))
         now = monotonic()
-        for answer in answers:
-            self._tried(answer, now)
+        for prompt, answer in zip(prompts, answers, strict=True):
+            self._tried(prompt, answer, now)
         return answers
 
     async def _wait(self, seconds: float) -> None:
@@ -86,6 +88,7 @@ class Asker:
 
     def _pause(self, attempt: int, failures: Sequence[Answer]) -> float:
         asked_for = [f.retry_after for f in failures if isinstance(f, Failure) and f.retry_after is not None]
+        asked_for = [min(seconds, LONGEST_ASKED) for seconds in asked_for]
         pause = min(FIRST_PAUSE * 2.0 ** (attempt - 1), LONGEST_PAUSE) * self._random.uniform(0.5, 1.0)
         return max([pause, *asked_for]) if asked_for else pause
 

@@ -109,11 +109,16 @@ class Run:
         ]
         decision = self._decision_key()
         done = ledger.get("finished") == decision and (self.folder / LABELS_FILE).exists()
+        done = done and not ledger.get("stale")
         if retry_failed or not ledger.get("finished"):
             done = not ledger.forget_transient() and done
         if done:
             return Outcome(self.folder, did_nothing=True)
-        ledger.put(task=msgspec.to_builtins(self.task), finished=None, stopped=None)
+        for link in self.links:
+            link.ready()
+        if ledger.get("finished") != decision:
+            ledger.put(finished=None)
+        ledger.put(task=msgspec.to_builtins(self.task), stopped=None)
         tie = ties(ledger.ids(), self.task.seed)
         pipeline = Pipeline(self.task, self.links, numbers, ledger, tie)
         if watch:
@@ -125,48 +130,54 @@ class Run:
                 ledger.put(stopped=str(error) or type(error).__name__)
             raise
         write_labels(ledger, self.task, self.folder / LABELS_FILE)
-        ledger.put(finished=decision)
+        ledger.put(finished=decision, stale=None)
         return Outcome(self.folder, reused=sum(link.reused for link in pipeline.progress.links))
 
     def _admit(self, ledger: Ledger, *, update: bool) -> None:
-        """Take the rows in, or see that they are the ones of the run; refuse changed links and rows."""
-        changed = []
-        for link in self.links:
-            known = ledger.links().get(link.name)
-            if known and known[1] != link.fingerprint and (votes := ledger.votes_count(known[0])):
-                changed.append(
-                    f"link '{link.name}' has other settings or labels than those of its {votes:,} votes"
-                )
-        facts = {
+        """Take the rows in, or see that they are the ones of the run; refuse changed links, questions and rows.
+
+        What is refused changes nothing in the run.
+        """
+        facts: dict[str, Any] = {
             "columns": self.rows.column_names,
             "id_type": self.rows.id_type,
             "template": self._template_key(),
             "version": __version__,
             "source": self.rows.name,
             "gold": self.task.data.gold,
-            "finished": None,
         }
-        before = ledger.get("template")
         if ledger.get("columns") is None:
-            ledger.replace_items(self.rows, **facts)
+            ledger.replace_items(self.rows, **facts, finished=None)
             return
-        if before != facts["template"]:
-            changed.append(
-                "the questions changed (instruction, prompt, labels, columns or max_chars)"
-            )
-        if ledger.get("gold") != self.task.data.gold:
-            ledger.rename_gold(ledger.get("gold"), self.task.data.gold)
-            ledger.put(gold=self.task.data.gold)
-        rows = ledger.compare_items(self.rows)
+        changed = self._changed_links(ledger)
+        asked_anew = ledger.get("template") != facts["template"]
+        if asked_anew:
+            changed.append("the questions changed (instruction, prompt, labels, columns or max_chars)")
+        golds = {ledger.get("gold"), self.task.data.gold} - {None}
+        moved = ledger.get("gold") != self.task.data.gold
+        rows = ledger.compare_items(self.rows, ignore=golds if moved else ())
         if rows:
             changed.append(f"rows changed ({rows})")
         if changed and not update:
+            votes = sum(ledger.votes_count(number) for number, _ in ledger.links().values())
             raise ChangedError(
-                f"{self.folder} holds another run: {'; '.join(changed)}.",
+                f"{self.folder} holds another run with {votes:,} votes: {'; '.join(changed)}.",
                 "Add --update to go on and buy only what is new, --fresh to move the old run aside, or choose another --out.",
             )
-        if rows or before != facts["template"]:
-            ledger.replace_items(self.rows, **facts)
+        if rows or asked_anew:
+            ledger.replace_items(self.rows, **facts, finished=None)
+        elif moved or rows.gold:
+            ledger.replace_items(self.rows, keep_asked=True, **facts, stale=True)
+
+    def _changed_links(self, ledger: Ledger) -> list[str]:
+        known = ledger.links()
+        return [
+            f"link '{link.name}' has other settings or labels than those of its {votes:,} votes"
+            for link in self.links
+            if link.name in known
+            and known[link.name][1] != link.fingerprint
+            and (votes := ledger.votes_count(known[link.name][0]))
+        ]
 
     def _template_key(self) -> str:
         """Return what changes when questions change although rows and links do not."""

@@ -126,6 +126,10 @@ class Stage:
             self._fail(error)
         else:
             self._release()
+            if self._health.worked and not self._voted:
+                self._warn(
+                    f"link '{self._link.name}' named no label in any of its answers; see the column 'reason'."
+                )
 
     def stop(self) -> None:
         """Finish the calls in flight and begin no other."""

@@ -70,8 +70,8 @@ def describe_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
         "failed": int((final < 0).sum()),
         "aggregate": task.aggregate,
         "links": links,
-        "cost_usd": _sum([link["cost_usd"] for link in links]),
-        "dearest": _dearest(links, len(votes)),
+        "cost_usd": _sum([ledger.spent(number)["cost_usd"] for number, _ in ledger.links().values()]),
+        "dearest": _dearest(ledger, links, len(votes)),
     }
 
 
@@ -145,10 +145,17 @@ def _sum(costs: list[float | None]) -> float | None:
     return float(sum(known)) if known else None
 
 
-def _dearest(links: list[dict[str, Any]], n: int) -> dict[str, Any] | None:
-    """Return the link that costs most per item and what labelling all items with it would have cost, at its mean price."""
-    priced = [link for link in links if link["cost_usd"] and link["received"]]
-    if not priced:
+def _dearest(ledger: Ledger, links: list[dict[str, Any]], n: int) -> dict[str, Any] | None:
+    """Return the link that costs most per item, and what labelling all items with it would have cost.
+
+    Its mean cost over the items that it was ever asked about, in this decision or an earlier one, times all items.
+    """
+    means = {}
+    for link in links:
+        asked, _ = ledger.asked_count(ledger.links()[link["link"]][0])
+        if link["cost_usd"] and asked:
+            means[link["link"]] = link["cost_usd"] / asked
+    if not means:
         return None
-    dearest = max(priced, key=lambda link: link["cost_usd"] / link["received"])
-    return {"link": dearest["link"], "cost_usd": dearest["cost_usd"] / dearest["received"] * n}
+    dearest = max(means, key=means.__getitem__)
+    return {"link": dearest, "cost_usd": means[dearest] * n}

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from catena.data.cells import as_text
 from catena.data.tables import write_table
 from catena.errors import DataError
 from catena.ledger.store import Ledger
@@ -28,9 +29,12 @@ def export_votes(
     Raises:
         DataError: The folder exists and is no vote table.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / "votes.parquet").exists():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "votes.parquet").exists():
         raise DataError(f"{folder} holds other files.", "Choose an empty or new folder.")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: can't be made: {error.strerror}.", "Choose another folder.") from error
     counts = {"items": 0, "votes": 0}
     _write_items(ledger, columns, folder / "items.parquet", counts)
     _write_votes(ledger, links, folder / "votes.parquet", counts)
@@ -60,7 +64,7 @@ def _write_items(ledger: Ledger, columns: Columns, path: Path, counts: dict[str,
         for block in ledger.all_items():
             for item in block:
                 counts["items"] += 1
-                fields = {name: None if (v := item.fields.get(name)) is None else str(v) for name in others}
+                fields = {name: as_text(item.fields.get(name)) for name in others}
                 yield {
                     **fields,
                     "item_id": item.id,

@@ -8,7 +8,7 @@ from typing import IO
 
 from catena.errors import BusyError, LedgerError
 
-__all__ = ["RunLock"]
+__all__ = ["RunLock", "holder"]
 
 
 class RunLock:
@@ -32,6 +32,11 @@ class RunLock:
             raise BusyError(
                 f"{folder}: {owner} works on this run.", "Wait for it, or stop it; then run the same command."
             )
+        if not _same(self._file, self._path):
+            self._file.close()
+            raise BusyError(
+                f"{folder}: another process has just moved this run aside.", "Run the same command again."
+            )
         self._file.truncate(0)
         self._file.write(f"process {os.getpid()} on {socket.gethostname()}")
         self._file.flush()
@@ -42,6 +47,23 @@ class RunLock:
             self._file.truncate(0)
             self._file.close()
             self._file = None
+
+
+def holder(folder: Path) -> str | None:
+    """Return which process works on a run, None where none does."""
+    try:
+        with (folder / "lock").open("r+", encoding="utf-8") as file:
+            return None if _try_lock(file) else _owner(file)
+    except OSError:
+        return None
+
+
+def _same(file: IO[str], path: Path) -> bool:
+    """Tell whether the open file is still the one at its path: another process may have moved the folder."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def _owner(file: IO[str]) -> str:

@@ -3,7 +3,7 @@
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from catena.data.cells import as_text
 from catena.errors import InputError, LedgerError
 from catena.ledger.rows import VOTE_COLUMNS, answer_from
 from catena.ledger.schema import create, migrate
@@ -25,18 +26,20 @@ TRANSIENT = ("rate_limit", "server", "timeout", "transport", "bad_body", "bad_re
 
 
 class RowChanges(msgspec.Struct, frozen=True):
-    """How given rows differ from those of the run, by id."""
+    """How given rows differ from those of the run, by id. Other gold alone is no difference: it shapes no vote."""
 
     added: int = 0
     removed: int = 0
     edited: int = 0
     moved: int = 0
+    gold: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.edited or self.moved)
 
     def __str__(self) -> str:
-        parts = [f"{getattr(self, name):,} {name}" for name in self.__struct_fields__ if getattr(self, name)]
+        names = ("added", "removed", "edited", "moved")
+        parts = [f"{getattr(self, name):,} {name}" for name in names if getattr(self, name)]
         return ", ".join(parts)
 
 
@@ -65,11 +68,17 @@ class Ledger:
             self._db = self._connect(write=write)
             if write and not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 create(self._db)
+            elif not write and not self.path.stat().st_size:
+                raise InputError(
+                    f"{folder}: the run has not begun.", "Run the same catena run command again."
+                )
             migrate(self._db, str(self.path))
         except sqlite3.Error as error:
-            raise LedgerError(
-                f"{self.path}: {error}.", "If it is damaged, restore it from a copy."
-            ) from error
+            full = "full" in str(error) or "disk I/O" in str(error)
+            hint = (
+                "Make room and run the same command." if full else "If it is damaged, restore it from a copy."
+            )
+            raise LedgerError(f"{self.path}: {error}.", hint) from error
 
     def _connect(self, *, write: bool) -> sqlite3.Connection:
         mode = "rw" if write else "ro"
@@ -97,9 +106,12 @@ class Ledger:
 
     def put(self, **facts: Any) -> None:
         """Store facts of the run, all at once."""
-        rows = [(key, json.dumps(value)) for key, value in facts.items()]
         with _transaction(self._db):
-            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+            self._put(facts)
+
+    def _put(self, facts: Mapping[str, Any]) -> None:
+        rows = [(key, json.dumps(value)) for key, value in facts.items()]
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
     # -- items --------------------------------------------------------------------------------------------------
 
@@ -107,61 +119,66 @@ class Ledger:
         """Return how many items there are."""
         return int(self._db.execute("SELECT count(*) FROM items").fetchone()[0])
 
-    def compare_items(self, blocks: Iterable[Sequence[Item]]) -> RowChanges:
-        """Lay given rows beside the run's own and return how they differ; gold may differ freely and is taken over."""
-        self._db.execute("CREATE TEMP TABLE given (row INTEGER PRIMARY KEY, id TEXT, gold TEXT, digest BLOB)")
+    def compare_items(self, blocks: Iterable[Sequence[Item]], ignore: Collection[str] = ()) -> RowChanges:
+        """Lay given rows beside the run's own and return how they differ; nothing is changed.
+
+        Args:
+            blocks: The given rows.
+            ignore: Other columns that don't count, since they are gold in one of the two.
+        """
+        given = [("given", blocks), ("ours", self.all_items())] if ignore else [("given", blocks)]
         with _transaction(self._db):
-            for block in blocks:
-                rows = [(item.row, item.id, item.gold, item_digest(item)) for item in block]
-                self._db.executemany("INSERT INTO given VALUES (?, ?, ?, ?)", rows)
-            self._db.execute("CREATE INDEX temp.given_by_id ON given (id)")
-            self._db.execute("CREATE TEMP TABLE ours AS SELECT row, id, digest FROM items")
-            self._db.execute("CREATE INDEX temp.ours_by_id ON ours (id)")
-            count = self._count
-            changes = RowChanges(
-                added=count("given WHERE id NOT IN (SELECT id FROM ours)"),
-                removed=count("ours WHERE id NOT IN (SELECT id FROM given)"),
-                edited=count("given g JOIN ours o ON o.id = g.id WHERE o.digest <> g.digest"),
-                moved=count(
-                    "(SELECT row_number() OVER (ORDER BY g.row) AS theirs, row_number() OVER (ORDER BY o.row) AS ours"
-                    " FROM given g JOIN ours o ON o.id = g.id) WHERE theirs <> ours"
-                ),
-            )
-            if not changes and self._take_gold():
-                self._db.execute("DELETE FROM meta WHERE key = 'finished'")  # the labels file holds gold too
+            for name, rows in given:
+                self._db.execute(
+                    f"CREATE TEMP TABLE {name} (row INTEGER PRIMARY KEY, id TEXT, gold TEXT, digest BLOB)"
+                )
+                for block in rows:
+                    values = [(item.row, item.id, item.gold, item_digest(item, ignore)) for item in block]
+                    self._db.executemany(f"INSERT INTO {name} VALUES (?, ?, ?, ?)", values)  # noqa: S608
+            if not ignore:
+                self._db.execute("CREATE TEMP TABLE ours AS SELECT row, id, gold, digest FROM items")
+            changes = self._changes()
             self._db.execute("DROP TABLE given")
             self._db.execute("DROP TABLE ours")
         return changes
 
-    def _take_gold(self) -> int:
-        """Take over the gold of the rows in `given`; returns how many differ."""
-        differs = "FROM temp.given g WHERE g.row = items.row AND items.gold IS NOT g.gold"
-        return self._db.execute(f"UPDATE items SET gold = g.gold {differs}").rowcount  # noqa: S608 - our own words
+    def _changes(self) -> RowChanges:
+        for name in ("given", "ours"):
+            self._db.execute(f"CREATE INDEX temp.{name}_by_id ON {name} (id)")
+        count, both = self._count, "given g JOIN ours o ON o.id = g.id"
+        ranks = (
+            "SELECT row_number() OVER (ORDER BY g.row) AS one, row_number() OVER (ORDER BY o.row) AS other"
+        )
+        return RowChanges(
+            added=count("given WHERE id NOT IN (SELECT id FROM ours)"),
+            removed=count("ours WHERE id NOT IN (SELECT id FROM given)"),
+            edited=count(f"{both} WHERE o.digest <> g.digest"),
+            moved=count(f"({ranks} FROM {both}) WHERE one <> other"),
+            gold=count(f"{both} WHERE o.gold IS NOT g.gold"),
+        )
 
     def _count(self, what: str) -> int:
         return int(self._db.execute(f"SELECT count(*) FROM {what}").fetchone()[0])  # noqa: S608 - our own words
 
-    def replace_items(self, blocks: Iterable[Sequence[Item]], **facts: Any) -> None:
-        """Store these items in place of the run's, forget which votes they used (not the votes), and store facts."""
+    def replace_items(
+        self, blocks: Iterable[Sequence[Item]], *, keep_asked: bool = False, **facts: Any
+    ) -> None:
+        """Store these items in place of the run's, and facts of the run.
+
+        Args:
+            blocks: All rows.
+            keep_asked: Whether the rows still use the votes that they used; otherwise that (not the votes) is forgotten.
+            facts: As in `put`.
+        """
         with _transaction(self._db):
             self._db.execute("DELETE FROM items")
-            self._db.execute("DELETE FROM asked")
+            if not keep_asked:
+                self._db.execute("DELETE FROM asked")
             for block in blocks:
                 self._db.executemany(
                     "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?)", [_item_row(item) for item in block]
                 )
-            rows = [(key, json.dumps(value)) for key, value in facts.items()]
-            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
-
-    def rename_gold(self, old: str | None, new: str | None) -> None:
-        """Take it over that another column is gold: it is no longer shown to templates, the old one is again."""
-        rows = [
-            (_encode(_regold(item, old, new).fields).decode(), item_digest(_regold(item, old, new)), item.row)
-            for block in self.all_items()
-            for item in block
-        ]
-        with _transaction(self._db):
-            self._db.executemany("UPDATE items SET fields = ?, digest = ?, gold = NULL WHERE row = ?", rows)
+            self._put(facts)
 
     def items(self, rows: Sequence[int]) -> list[Item]:
         """Return the items of these rows, in their order."""
@@ -315,22 +332,16 @@ class _transaction:  # noqa: N801 - a context manager that reads as a word
             self._connection.execute("ROLLBACK")
 
 
-_encode = msgspec.json.Encoder().encode
-_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+_encode = msgspec.json.Encoder(enc_hook=as_text).encode
+_encode_sorted = msgspec.json.Encoder(enc_hook=as_text, order="sorted").encode
 _decode = msgspec.json.Decoder().decode
 
 
-def item_digest(item: Item) -> bytes:
-    """Return the digest of what a row says, gold left out: gold shapes no vote."""
-    values = [item.id, item.text, item.target, dict(item.fields)]
+def item_digest(item: Item, ignore: Collection[str] = ()) -> bytes:
+    """Return the digest of what a row says, gold and ignored columns left out."""
+    fields = {name: value for name, value in item.fields.items() if name not in ignore}
+    values = [item.id, item.text, item.target, fields]
     return blake2b(_encode_sorted(values), digest_size=8).digest()
-
-
-def _regold(item: Item, old: str | None, new: str | None) -> Item:
-    fields = {name: value for name, value in item.fields.items() if name != new}
-    if old is not None:
-        fields[old] = item.gold
-    return msgspec.structs.replace(item, fields=fields, gold=None)
 
 
 def _item_row(item: Item) -> tuple[Any, ...]:

@@ -75,23 +75,27 @@ class EmbeddingLink:
         """Return 0: it runs here."""
         return 0.0
 
+    def ready(self) -> None:
+        """Load the model; see `types.Link`."""
+        if self._encoder is None:
+            self._encoder = _encoder(self._settings.model, self.name)
+            self._vectors = _label_vectors(self._encoder, self._told)
+
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
         """Label a batch in a thread; see `types.Link`."""
-        return await asyncio.to_thread(self._label, prompts)
+        return await asyncio.to_thread(self._label, prompts) if prompts else []
 
     async def close(self) -> None:
         """Forget the model."""
         self._encoder = self._vectors = None
 
     def _label(self, prompts: Sequence[str]) -> list[Answer]:
-        if self._encoder is None:
-            self._encoder = _encoder(self._settings.model, self.name)
-            self._vectors = _label_vectors(self._encoder, self._told)
+        self.ready()
         assert self._vectors is not None
         scores = _encode(self._encoder, prompts) @ self._vectors.T / self._settings.temperature
         scores -= scores.max(axis=1, keepdims=True)
         logprobs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-        # Rounded, so that the last bits, which depend on the batch and the machine, decide nothing.
+        # Rounded, so that a machine's last bits seldom decide anything.
         return [self._vote(np.round(row.astype(np.float64), 4) + 0.0) for row in logprobs]
 
     def _vote(self, logprobs: NDArray[np.float64]) -> Vote:
@@ -119,8 +123,8 @@ def _label_vectors(encoder: Any, told: Mapping[str, Sequence[str]]) -> NDArray[n
 
 
 def _encode(encoder: Any, texts: Sequence[str]) -> NDArray[np.float32]:
-    if isinstance(encoder, MiniLM):
-        return encoder.encode(texts)
+    if isinstance(encoder, MiniLM):  # one by one: a text's last bits would depend on its neighbours
+        return np.concatenate([encoder.encode([text]) for text in texts])
     vectors: NDArray[np.float32] = encoder.encode(
         list(texts), normalize_embeddings=True, show_progress_bar=False
     )

@@ -11,7 +11,7 @@ import msgspec
 from catena.confidence import Found, LabelScorer, Listed, Token
 from catena.errors import LinkError, TaskError
 from catena.links.identity import fingerprint
-from catena.links.price import Price, find_price
+from catena.links.price import FREE, Price, find_price
 from catena.links.wire import Completion, bad_body, retry_after, status_failure
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec, convert
@@ -19,6 +19,8 @@ from catena.types import Answer, Capabilities, Failure, Usage, Vote
 
 __all__ = ["OpenAILink", "open_link"]
 
+SHORTEST_KEY = 8  # shorter ones are stand-ins such as `none`, which are words too
+OWNED = ("model", "messages", "stream")
 OPENAI = "https://api.openai.com/v1"
 MOST_BODY_BYTES = 4 << 20
 
@@ -54,6 +56,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "OpenAILink":
     """Build the link; see `registry.open_link`."""
     settings = convert(dict(spec.options), Settings, where)
+    owned = [key for key in OWNED if key in settings.body]
+    if owned:
+        raise TaskError(
+            f"{where}: body: {owned[0]} can't be set there.",
+            "Links set model, messages and stream themselves.",
+        )
     if settings.base_url is not None and not settings.base_url.startswith(("http://", "https://")):
         raise TaskError(
             f"{where}: base_url: '{settings.base_url}' is not an http address.",
@@ -85,6 +93,7 @@ class OpenAILink:
         self._task_system = task.system
         self._system = [{"role": "system", "content": task.system}] if task.system else []
         self._fields = self._request_fields()
+        self._variable = settings.api_key_env or (None if settings.base_url else "OPENAI_API_KEY")
         self._client: Any = None
         self._key = ""
 
@@ -98,9 +107,14 @@ class OpenAILink:
 
     def most_usd(self, prompt: str) -> float | None:
         """Return the price if every byte of the prompt were a token and the answer took all it may."""
-        return self._price.usd(
-            len(prompt.encode()) + len((self._task_system or "").encode()) + 16, self._max_tokens
-        )
+        if self._price == FREE:
+            return 0.0
+        limits = [self._fields.get(name) for name in ("max_completion_tokens", "max_tokens")]
+        most = max((limit for limit in limits if isinstance(limit, int)), default=None)
+        if most is None:
+            return None
+        said = len(prompt.encode(errors="replace")) + len((self._task_system or "").encode()) + 16
+        return self._price.usd(said, most * int(self._fields.get("n") or 1))
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
         """Ask about one prompt; see `types.Link`."""
@@ -114,6 +128,8 @@ class OpenAILink:
 
     async def _ask(self, prompt: str) -> Answer:
         client = self._client or self._connect()
+        if not prompt.isascii():  # half a surrogate pair has no form that can be sent
+            prompt = prompt.encode(errors="replace").decode()
         messages = [*self._system, {"role": "user", "content": prompt}]
         body = _encode({"messages": messages, **self._fields})
         start = time.perf_counter()
@@ -123,21 +139,19 @@ class OpenAILink:
         except Exception as error:  # noqa: BLE001 - whatever the client raises is about this call
             failure = _transport_failure(error, self._settings.timeout)
             return msgspec.structs.replace(failure, usage=Usage(latency_ms=_since(start)))
-        if self._key:  # some servers show what they were sent
-            answer = answer.replace(self._key.encode(), b"***")
         if response.status != 200:
             return msgspec.structs.replace(
                 self._refused(response, answer), usage=Usage(latency_ms=_since(start))
             )
         return self._read(answer, _since(start))
 
-    def _connect(self) -> Any:
-        from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - only needed once there is something to ask
-
-        settings = self._settings
-        variable = settings.api_key_env or "OPENAI_API_KEY"
+    def ready(self) -> None:
+        """See that the key is there; see `types.Link`."""
+        variable = self._variable
+        if variable is None:
+            return
         self._key = os.environ.get(variable, "").strip()
-        if not self._key and (settings.api_key_env or settings.base_url is None):
+        if not self._key:
             raise LinkError(
                 f"{self._where}: there is no key in {variable}.", f"Set it: export {variable}=..."
             )
@@ -145,6 +159,12 @@ class OpenAILink:
             raise LinkError(
                 f"{self._where}: the key in {variable} has characters that no key has.", "Set it anew."
             )
+
+    def _connect(self) -> Any:
+        from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - only needed once there is something to ask
+
+        settings = self._settings
+        self.ready()
         self._url = (settings.base_url or OPENAI).rstrip("/") + "/chat/completions"
         builder = (
             ClientBuilder()
@@ -164,20 +184,25 @@ class OpenAILink:
         """Return the failure that a status says, or raise where it concerns the whole link."""
         said = body[:MOST_BODY_BYTES].decode(errors="replace")
         failure = status_failure(response.status, said, retry_after(response.get_header("retry-after")))
-        if self._key:  # again, as JSON may have spelt it with escapes
-            failure = msgspec.structs.replace(failure, message=failure.message.replace(self._key, "***"))
+        failure = msgspec.structs.replace(failure, message=self._hide(failure.message))
         if (response.status in _WAYS and failure.reason != "filtered") or failure.reason == "refused_key":
-            raise LinkError(
-                f"{self._where}: {failure.message}.", _WAYS.get(response.status, "Check the account.")
+            way = _WAYS.get(response.status, "Check the account.").format(
+                self._variable or "a variable, and name it by api_key_env:"
             )
+            raise LinkError(f"{self._where}: {failure.message.rstrip('.')}.", way)
         return failure
+
+    def _hide(self, text: str) -> str:
+        """Take the key out of what a server said: some show what they were sent."""
+        return text.replace(self._key, "***") if len(self._key) >= SHORTEST_KEY else text
 
     def _read(self, body: bytes, latency: float) -> Answer:
         try:
             completion = _decode(body)
             choice = completion.choices[0]
         except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
-            return bad_body(error, body, latency)
+            broken = bad_body(error, body, latency)
+            return msgspec.structs.replace(broken, message=self._hide(broken.message))
         usage = self._usage(completion, latency)
         text = choice.message.content or ""
         failure = choice.failure(text)
@@ -186,13 +211,18 @@ class OpenAILink:
             if isinstance(found, Found) and not (found.open and choice.finish_reason == "length"):
                 return self._vote(completion, text, found, usage)
             reason = "cut" if choice.finish_reason == "length" else getattr(found, "reason", "cut")
-            failure = Failure(reason, _no_label(text, reason, self._scorer.labels))
-        return msgspec.structs.replace(failure, text=text, usage=usage, model=completion.fingerprint)
+            failure = Failure(reason, self._hide(_no_label(text, reason, self._scorer.labels)))
+        return msgspec.structs.replace(
+            failure, text=self._hide(text), usage=usage, model=self._model(completion)
+        )
+
+    def _model(self, completion: Completion) -> str:
+        return self._hide(completion.fingerprint)
 
     def _vote(self, completion: Completion, text: str, found: Found, usage: Usage) -> Vote:
-        tokens = completion.choices[0].tokens()
+        tokens, model = completion.choices[0].tokens(), self._model(completion)
         if not tokens:
-            return Vote(found.label, None, "none", None, text, usage, completion.fingerprint)
+            return Vote(found.label, None, "none", None, text, usage, model)
         scores = self._scorer.score(
             [
                 Token(
@@ -206,11 +236,9 @@ class OpenAILink:
             found.start,
         )
         if scores.logprobs[scores.best] is None:
-            return Vote(found.label, None, "none", None, text, usage, completion.fingerprint)
+            return Vote(found.label, None, "none", None, text, usage, model)
         label = self._scorer.labels[scores.best]
-        return Vote(
-            label, scores.margin, "label_logprobs", scores.logprobs, text, usage, completion.fingerprint
-        )
+        return Vote(label, scores.margin, "label_logprobs", scores.logprobs, text, usage, model)
 
     def _usage(self, completion: Completion, latency: float) -> Usage:
         prompt, answer = completion.usage.prompt_tokens or 0, completion.usage.completion_tokens or 0
@@ -221,9 +249,9 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Completion).decode
 
 _WAYS: Mapping[int, str] = {
-    401: "Check the key.",
+    401: "Check the key in {}.",
     403: "Check what the key may use.",
-    404: "Check model and base_url.",
+    404: "Check model and base_url, which mostly ends in /v1.",
 }
 
 

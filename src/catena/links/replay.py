@@ -1,17 +1,19 @@
 """Recorded votes as a link: what was said once is said again, exactly."""
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from catena.data.votes import read_columns
 from catena.errors import TaskError, places
 from catena.links.identity import fingerprint
 from catena.task import LinkSpec, TaskSpec, convert
-from catena.types import Answer, Capabilities, Failure, Item, Usage, Vote
+from catena.types import REASONS, Answer, Capabilities, Failure, Item, Usage, Vote
 
 __all__ = ["ReplayLink", "open_link"]
 
@@ -70,10 +72,15 @@ class ReplayLink:
         """Return 0: nothing is bought."""
         return 0.0
 
-    async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
-        """Look the votes up; see `types.Link`."""
+    def ready(self) -> None:
+        """Load the votes; see `types.Link`."""
         if self._votes is None:
             self._votes = self._load()
+
+    async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
+        """Look the votes up; see `types.Link`."""
+        self.ready()
+        assert self._votes is not None
         return [self._votes.get(prompt, MISSING) for prompt in prompts]
 
     async def close(self) -> None:
@@ -81,14 +88,10 @@ class ReplayLink:
         self._votes = None
 
     def _load(self) -> dict[str, Answer]:
-        import pyarrow as pa  # noqa: PLC0415 - heavy
-        import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
-
         path = self._folder / "votes.parquet"
-        known = pq.read_schema(path).names
-        columns = [name for name in ("item_id", "link", *_OPTIONAL) if name in known]
-        table = pq.read_table(path, columns=columns)
-        table = table.set_column(0, "item_id", table["item_id"].cast(pa.string()))
+        table = read_columns(
+            path, needed=["item_id", "link", "label", "confidence"], optional=list(_OPTIONAL)
+        )
         rows = [row for batch in table.to_batches() for row in batch.to_pylist() if row["link"] == self._link]
         votes = {row["item_id"]: self._answer(row) for row in rows}
         if len(votes) < len(rows):
@@ -103,10 +106,10 @@ class ReplayLink:
 
     def _answer(self, row: dict[str, Any]) -> Answer:
         usage = Usage(
-            row.get("prompt_tokens") or 0,
-            row.get("completion_tokens") or 0,
-            row.get("cost_usd"),
-            row.get("latency_ms") or 0.0,
+            int(_number(row, "prompt_tokens") or 0),
+            int(_number(row, "completion_tokens") or 0),
+            _number(row, "cost_usd"),
+            _number(row, "latency_ms") or 0.0,
         )
         label = None if row.get("label") is None else str(row["label"])
         if label not in self._labels:
@@ -114,11 +117,11 @@ class ReplayLink:
                 f"recorded {label!r}, which is no label" if label else "a failure was recorded"
             )
             reason, _, message = error.partition(": ")
-            return (
-                Failure(reason, message, usage=usage) if message else Failure("no_label", error, usage=usage)
-            )
+            known = reason in REASONS and message
+            said = " ".join((message if known else error).split())
+            return Failure(reason if known else "no_label", said, usage=usage)
         confidence = row.get("confidence")
-        if confidence is not None and confidence != confidence:  # noqa: PLR0124 - NaN
+        if confidence is not None and math.isnan(confidence):
             confidence = None
         logprobs = row.get("label_logprobs")
         return Vote(
@@ -131,7 +134,13 @@ class ReplayLink:
         )
 
 
+def _number(row: Mapping[str, Any], name: str) -> float | None:
+    """Return a cell's number, None where it is missing or not finite."""
+    value: float | None = row.get(name)
+    return None if value is None or not math.isfinite(value) else value
+
+
 _OPTIONAL = (
-    "label", "confidence", "label_logprobs", "cost_usd", "prompt_tokens", "completion_tokens", "latency_ms",
+    "label_logprobs", "cost_usd", "prompt_tokens", "completion_tokens", "latency_ms",
     "confidence_source", "error",
 )  # fmt: skip

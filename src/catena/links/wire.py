@@ -149,12 +149,8 @@ def status_failure(status: int, body: str, wait: float | None) -> Failure:
         "context" in said and ("length" in said or "window" in said or "exceed" in said)
     ) or "too long" in said:
         return Failure("too_long", line)
-    if (
-        "content_filter" in said
-        or "content management policy" in said
-        or "moderation" in said
-        or "flagged" in said
-    ):
+    by_filter = "content_filter" in said or "content management policy" in said
+    if (status in {400, 422} and by_filter) or (status == 403 and ("moderation" in said or by_filter)):
         return Failure("filtered", line)
     return Failure("bad_request", line)
 

@@ -1,6 +1,7 @@
 """From an item to the question a model is asked: sandboxed Jinja, strict about undefined names."""
 
 import re
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -37,12 +38,15 @@ class Prompter:
         self._question = _compile(task.instruction, "instruction")
         source = task.prompt if task.prompt is not None else _default()
         self._prompt = _compile(source, "prompt")
-        self._names = _names(task.instruction, "instruction") | _names(source, "prompt")
+        self._used = {
+            "instruction": _names(task.instruction, "instruction"),
+            "prompt": _names(source, "prompt"),
+        }
 
     @property
     def names(self) -> frozenset[str]:
         """Columns that the templates use."""
-        return frozenset(self._names - GIVEN)
+        return frozenset(set().union(*self._used.values()) - GIVEN)
 
     def check(self, columns: list[str]) -> None:
         """Refuse templates that use a name that is no column.
@@ -50,17 +54,19 @@ class Prompter:
         Raises:
             TaskError: Names the unknown names and the columns there are.
         """
-        names = self.names - {"target"} if self._data.target else self.names
-        if self._data.gold in names:
-            raise TaskError(
-                f"the template uses {self._data.gold}, which is the gold column: a question can't tell its answer."
-            )
-        unknown = sorted(names - set(columns))
-        if unknown:
-            raise TaskError(
-                f"the template uses {', '.join(unknown)}, which is no column.",
-                f"Columns: {', '.join(columns)}.",
-            )
+        given = GIVEN | {"target"} if self._data.target else GIVEN
+        for key, used in self._used.items():
+            names = used - given
+            if self._data.gold in names:
+                raise TaskError(
+                    f"{key}: the template uses {self._data.gold}, which is the gold column: a question can't tell its answer."
+                )
+            if unknown := sorted(names - set(columns)):
+                near = get_close_matches(unknown[0], [*columns, *given], 1)
+                raise TaskError(
+                    f"{key}: the template uses {', '.join(unknown)}, which is no column.",
+                    (f"Did you mean '{near[0]}'? " if near else "") + f"Columns: {', '.join(columns)}.",
+                )
 
     def __call__(self, item: Item) -> str:
         """Render the question about an item.
@@ -81,7 +87,11 @@ class Prompter:
             question = self._question.render(names)
             return str(self._prompt.render(names, question=question)).strip()
         except Exception as error:
-            raise DataError(f"row {item.row + 1}: the template failed: {error}.") from error
+            raise DataError(f"row {item.row + 1}: the template failed: {_said(error)}.") from error
+
+
+def _said(error: Exception) -> str:
+    return str(error).rstrip(".")
 
 
 def fence(text: str) -> str:
@@ -106,11 +116,11 @@ def _compile(source: str, key: str) -> Any:
     try:
         return _environment().from_string(source)
     except TemplateError as error:
-        raise TaskError(f"{key}: not a valid template: {error}.") from error
+        raise TaskError(f"{key}: not a valid template: {_said(error)}.") from error
 
 
 def _names(source: str, key: str) -> set[str]:
     try:
         return meta.find_undeclared_variables(_environment().parse(source))
     except TemplateError as error:
-        raise TaskError(f"{key}: not a valid template: {error}.") from error
+        raise TaskError(f"{key}: not a valid template: {_said(error)}.") from error

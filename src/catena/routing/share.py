@@ -1,6 +1,7 @@
 """Fixed shares: link j keeps a set fraction of the items, always its surest ones (the paper's rule, section 3)."""
 
 import heapq
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -11,6 +12,8 @@ from catena.errors import InputError
 from catena.routing.standing import Standing
 
 __all__ = ["ShareStream", "exact_shares", "quotas", "route_by_share"]
+
+HUGE = re.compile(r"[eE][+-]?\d{3}")  # an exact fraction with such an exponent would fill the memory
 
 
 def exact_shares(shares: Sequence[float | str] | None, links: int) -> tuple[Fraction, ...]:
@@ -23,24 +26,25 @@ def exact_shares(shares: Sequence[float | str] | None, links: int) -> tuple[Frac
     """
     if shares is None:
         return (Fraction(1, links),) * links
-    if any(
-        ("e" in str(share).lower() and not isinstance(share, float)) or len(str(share)) > 50
-        for share in shares
-    ):
-        raise InputError(f"policy.share: {list(shares)}: write shares as plain numbers.")
+    if any(HUGE.search(str(share)) or len(str(share)) > 50 for share in shares):
+        raise InputError(f"policy.share: {_said(shares)}: write shares as plain numbers.")
     try:
         exact = tuple(Fraction(str(share)) for share in shares)
     except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"policy.share: {list(shares)} are not all numbers.") from error
+        raise InputError(f"policy.share: {_said(shares)} are not all numbers.") from error
     if len(exact) != links:
         raise InputError(f"policy.share: {len(exact)} shares for {links} links.", "Give one share per link.")
     if min(exact) < 0 or abs(sum(exact, Fraction(-1))) > Fraction(1, 10**6):
-        raise InputError(f"policy.share: {list(shares)} must be at least 0 and sum to 1.")
+        raise InputError(f"policy.share: {_said(shares)} must be at least 0 and sum to 1.")
     if exact[-1] == 0:
         raise InputError(
             "policy.share: the last link keeps all that reaches it, so its share can't be 0.", "Leave it out."
         )
     return exact
+
+
+def _said(shares: Sequence[float | str]) -> str:
+    return ", ".join(map(str, shares))
 
 
 def quotas(items: int, shares: Sequence[Fraction]) -> list[tuple[int, int]]:

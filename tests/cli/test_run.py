@@ -1,0 +1,117 @@
+"""catena run, status, results and check over a replayed run: what they refuse, and what they say."""
+
+import json
+
+import pytest
+
+from catena.cli import main
+from catena.cli.watch import Watcher, _clock, _seconds_left
+from catena.engine.progress import LinkProgress, Progress
+from catena.ledger import RunLock
+from tables import vote, write_votes
+
+LINKS = ("small", "big")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with votes, a task that replays them, data, and the finished run."""
+    monkeypatch.chdir(tmp_path)
+    ids = [f"i{at}" for at in range(4)]
+    rows = [vote(name, link, "favor", at / 10) for at, name in enumerate(ids) for link in LINKS]
+    write_votes(tmp_path / "votes", rows, ids)
+    chain = "".join(f"  - {{name: {name}, kind: replay, votes: votes}}\n" for name in LINKS)
+    task = f"instruction: q\nlabels: [against, favor]\ndata: {{id: id}}\nchain:\n{chain}"
+    (tmp_path / "task.yaml").write_text(task)
+    (tmp_path / "data.csv").write_text("id,text\n" + "".join(f"{name},hello {name}\n" for name in ids))
+    assert main(["run", "task.yaml", "data.csv", "--out", "run"]) == 0
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["results", "run", "--out", "run/labels.parquet"], "inside the run's folder"),
+        (["results", "run", "--out", "run/new.csv"], "inside the run's folder"),
+        (["results", "run", "--out", "data.csv"], "is the input of this run"),
+        (["results", "run", "--out", "./no/../data.csv"], "is the input of this run"),
+        (["results", "run", "--out", "no/labels.csv"], "no is no folder"),
+        (["results", "run", "--join"], "--join goes with --out"),
+        (["run", "task.yaml", "data.csv", "--out", "run", "--update", "--fresh"], "Give one of them."),
+        (["run", "task.yaml", "data.csv", "--out", "data.csv"], "data.csv"),
+        (["demo", "--out", "data.csv"], "data.csv"),
+        (["results", "run", "--votes", "data.csv"], "data.csv"),
+        (["status", "data.csv"], "data.csv"),
+    ],
+)
+def test_what_would_do_harm_is_refused(here, capsys, line, says):
+    """With exit code 2 and one line; every file stays as it is."""
+    files = {path: path.read_bytes() for path in here.rglob("*") if path.is_file() and path.name != "lock"}
+    capsys.readouterr()
+    assert main(line) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert says in said[-1]
+    assert "internal error" not in said[-1]
+    assert all(path.read_bytes() == content for path, content in files.items())
+
+
+def test_a_run_that_another_process_holds_is_running(here, capsys):
+    """`status` names the process; scripts read the state."""
+    lock = RunLock(here / "run")
+    try:
+        assert main(["status", "run"]) == 0
+        assert "run: running (process" in capsys.readouterr().out
+        assert main(["status", "run", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["state"] == "running"
+    finally:
+        lock.release()
+
+
+def test_a_check_says_what_each_link_can_do(here, capsys):
+    """And many labels are cut short."""
+    text = (here / "task.yaml").read_text()
+    labels = ", ".join(["against", "favor", *map(str, range(198))])
+    (here / "many.yaml").write_text(text.replace("against, favor", labels))
+    assert main(["check", "task.yaml", "data.csv"]) == 0
+    out = capsys.readouterr().out
+    assert "Labels: against, favor." in out
+    assert "at a time" in out
+    main(["check", "many.yaml", "data.csv"])
+    assert "200 labels: against, favor, 0, 1, 2, 3, 4, 5, 6, 7, ..." in capsys.readouterr().out
+
+
+def test_a_link_that_names_no_label_is_bad(here, capsys, monkeypatch):
+    """Its name stands once in the line; a replay link may lack the vote."""
+    link = {
+        "link": "gpt",
+        "kind": "openai",
+        "model": "m",
+        "answered": True,
+        "label": None,
+        "confidence": "none",
+    }
+    link |= {"latency_ms": 5.0, "error": "link 'gpt' answered 'maybe'", "most_usd": 0.5}
+    replay = link | {"link": "old", "kind": "replay", "error": "no vote is recorded"}
+    result = {"name": "t", "n": 4, "links": [link, replay], "most_usd": 1.0}
+    monkeypatch.setattr("catena.engine.check.check_task", lambda *_: result)
+    assert main(["check", "task.yaml", "data.csv"]) == 1
+    said = capsys.readouterr()
+    assert "BAD gpt (openai, m): answered 'maybe' in 5 ms\n" in said.out
+    assert "ok  old (replay, m): no vote is recorded" in said.out
+    assert said.err == "catena: gpt gave no label. Put that right before you run the task.\n"
+
+
+def test_the_time_left_is_that_of_the_slowest_link():
+    """By its own rate of late; unknown while a link with work has answered nothing."""
+    links = [LinkProgress("small", "m", 100), LinkProgress("big", "m", 50)]
+    watcher = Watcher()
+    watcher.begin(Progress(100, links))
+    assert watcher._left() is None
+    watcher._seen.extend([(0.0, [0, 0]), (10.0, [50, 0])])
+    links[0].answered = 50
+    assert watcher._left() is None
+    watcher._seen.append((20.0, [90, 10]))
+    links[0].answered, links[1].answered = 90, 10
+    assert watcher._left() == pytest.approx(80.0)
+    assert _seconds_left(LinkProgress("done", "m", 5, answered=5), None) == 0.0
+    assert (_clock(None), _clock(80.0), _clock(3700.0)) == ("-", "1:20", "1:01:40")
