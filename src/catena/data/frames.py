@@ -1,5 +1,6 @@
 """Rows from Parquet and Arrow files, and from tables in memory: pyarrow, pandas, polars."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,15 +86,19 @@ def sliced(batch: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
 
 
 class Frame:
-    """Something with named columns that yields Arrow batches."""
+    """Something with named columns."""
 
     def __init__(self, name: str, columns: Sequence[Any]) -> None:
         self.name = name
         self.columns = [str(column) for column in columns]
 
+
+class ArrowFrame(Frame, ABC):
+    """A frame that yields Arrow batches."""
+
+    @abstractmethod
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows in batches."""
-        raise NotImplementedError
 
     def blocks(self, faults: "Faults") -> Iterator[list[dict[str, Any]]]:  # noqa: ARG002
         """Yield the rows by column name, in blocks."""
@@ -104,7 +109,7 @@ class Frame:
                     yield as_rows([python_values(column) for column in part.columns], self.columns)
 
 
-class ParquetFile(Frame):
+class ParquetFile(ArrowFrame):
     """A Parquet file, read page by page."""
 
     def __init__(self, path: Path) -> None:
@@ -125,7 +130,7 @@ class ParquetFile(Frame):
             yield from file.iter_batches(batch_size=most)
 
 
-class ArrowFile(Frame):
+class ArrowFile(ArrowFrame):
     """An Arrow IPC file or stream (also Feather V2), read batch by batch: its batches bound the memory."""
 
     def __init__(self, path: Path) -> None:
@@ -152,7 +157,7 @@ class ArrowFile(Frame):
                 yield batch
 
 
-class ArrowTable(Frame):
+class ArrowTable(ArrowFrame):
     """A pyarrow Table."""
 
     def __init__(self, table: pa.Table) -> None:
@@ -164,7 +169,7 @@ class ArrowTable(Frame):
         yield from self.table.to_batches()
 
 
-class PolarsFrame(Frame):
+class PolarsFrame(ArrowFrame):
     """A polars DataFrame."""
 
     def __init__(self, frame: Any) -> None:

@@ -1,6 +1,7 @@
 """The demo: 240 messages to a town hall in 6 topics, with gold, and a chain of two local links.
 
-Texts and gold were written for this project, one by one, before any classifier was tried on them; one annotator.
+Texts and gold are synthetic: written for this project, one by one, by a language model as the only annotator, before any
+classifier was tried on them.
 """
 
 from importlib.resources import files
