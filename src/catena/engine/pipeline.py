@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -133,12 +132,10 @@ class Pipeline:
             self._stages[self._numbers.index(number)].committed(key)
 
     async def _run_stage(self, at: int, stage: Stage, writer: Writer) -> None:
-        started = time.monotonic()
         try:
             await stage.run(self._ledger, writer)
         finally:
-            if stage.progress.calls:
-                self._seconds[at] = time.monotonic() - started
+            self._seconds[at] = stage.seconds
         if at + 1 < len(self._stages):
             self._stages[at + 1].inbox.close()
 

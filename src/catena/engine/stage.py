@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Protocol
 
 import numpy as np
@@ -103,6 +104,7 @@ class Stage:
         self._uncommitted: dict[bytes, Answer] = {}
         self._feeder: asyncio.Task[None] | None = None
         self._stopped = False
+        self._began: float | None = None
         self._voted = False
         self._held: list[int] = []
 
@@ -130,6 +132,11 @@ class Stage:
                 self._warn(
                     f"link '{self._link.name}' named no label in any of its answers; see the column 'reason'."
                 )
+
+    @property
+    def seconds(self) -> float:
+        """How long the link has worked, from its first question on."""
+        return 0.0 if self._began is None else monotonic() - self._began
 
     def stop(self) -> None:
         """Finish the calls in flight and begin no other."""
@@ -208,6 +215,7 @@ class Stage:
     async def _work(self, writer: Writer) -> None:
         batch = self._link.capabilities.batch
         while questions := await self._queue.take(batch):
+            self._began = self._began or monotonic()
             try:
                 answers = await self._asker.ask([prompt for _, prompt in questions])
                 for (key, _), answer in zip(questions, answers, strict=True):
