@@ -86,12 +86,12 @@ def test_a_link_that_names_no_label_is_bad(here, capsys, monkeypatch):
         "link": "gpt",
         "kind": "openai",
         "model": "m",
-        "answered": True,
+        "answered": False,
         "label": None,
         "confidence": "none",
     }
     link |= {"latency_ms": 5.0, "error": "link 'gpt' answered 'maybe'", "most_usd": 0.5}
-    replay = link | {"link": "old", "kind": "replay", "error": "no vote is recorded"}
+    replay = link | {"link": "old", "kind": "replay", "answered": True, "error": "no vote is recorded"}
     result = {"name": "t", "n": 4, "links": [link, replay], "most_usd": 1.0}
     monkeypatch.setattr("catena.engine.check.check_task", lambda *_: result)
     assert main(["check", "task.yaml", "data.csv"]) == 1

@@ -30,7 +30,6 @@ def command(output: Any, task: Path, data: Path | None) -> None:
     if rows is not None:
         output.say(f"{data}: {counted(rows.count, 'row')}, all readable.")
     for link in result["links"]:
-        link["answered"] = link["answered"] and (link["label"] is not None or link["kind"] == "replay")
         output.say(*_lines(link))
     if result["most_usd"]:
         output.say(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.data.rows import Rows
-from catena.errors import CatenaError
+from catena.errors import CatenaError, DataError
 from catena.links import open_link
 from catena.prompts import Prompter
 from catena.routing import exact_shares, quotas
@@ -27,8 +27,9 @@ def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
         rows: The data, where it is at hand; without it no cost is bounded and a made-up text is asked about.
 
     Returns:
-        `n`, `links` (link, kind, model, answered, label, confidence, batch, concurrency, latency_ms, error, most_usd) and `most_usd`: an
-        upper bound in USD, retries apart, as if every byte of a prompt were a token and the dearest items went on.
+        `n`, `links` (link, kind, model, answered, label, confidence, batch, concurrency, latency_ms, error, most_usd)
+        and `most_usd`: an upper bound in USD, retries apart, as if every byte of a prompt were a token and the dearest
+        items went on.
 
     Raises:
         TaskError: The task does not fit its links or the columns.
@@ -97,9 +98,16 @@ def _most(links: list[Link], rows: Rows, received: list[int]) -> list[float | No
     for block in rows:
         for item in block:
             for at, link in enumerate(links):
-                usd = link.most_usd(link.render(item))
+                usd = _most_usd(link, item)
                 prices[at, item.row] = np.nan if usd is None else usd
     return [_sum_of_largest(row, n) for row, n in zip(prices, received, strict=True)]
+
+
+def _most_usd(link: Link, item: Item) -> float | None:
+    try:
+        return link.most_usd(link.render(item))
+    except DataError:  # a row that the template fails on is a failed row, without a call
+        return 0.0
 
 
 def _sum_of_largest(prices: NDArray[np.float64], n: int) -> float | None:

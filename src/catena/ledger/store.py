@@ -209,8 +209,8 @@ class Ledger:
     def links(self) -> dict[str, tuple[int, bytes]]:
         """Return number and fingerprint of every link that this run knows, by name."""
         return {
-            name: (link, print_)
-            for link, name, print_ in self._db.execute("SELECT link, name, fingerprint FROM links")
+            name: (link, fingerprint)
+            for link, name, fingerprint in self._db.execute("SELECT link, name, fingerprint FROM links")
         }
 
     def put_link(self, name: str, fingerprint: bytes, model: str) -> int:

@@ -186,9 +186,9 @@ class OpenAILink:
         failure = status_failure(response.status, said, retry_after(response.get_header("retry-after")))
         failure = msgspec.structs.replace(failure, message=self._hide(failure.message))
         if (response.status in _WAYS and failure.reason != "filtered") or failure.reason == "refused_key":
-            way = _WAYS.get(response.status, "Check the account.").format(
-                self._variable or "a variable, and name it by api_key_env:"
-            )
+            way = _WAYS.get(response.status, "Check the account.").format(self._variable)
+            if response.status == 401 and self._variable is None:
+                way = "The server wants a key: name the variable that holds it, api_key_env: NAME."
             raise LinkError(f"{self._where}: {failure.message.rstrip('.')}.", way)
         return failure
 
