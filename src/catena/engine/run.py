@@ -13,6 +13,7 @@ import msgspec
 
 from catena import __version__
 from catena.data.rows import Rows, read_rows
+from catena.engine.budget import BudgetError
 from catena.engine.pipeline import Pipeline
 from catena.engine.progress import Progress
 from catena.engine.results import LABELS_FILE, write_labels
@@ -26,6 +27,8 @@ from catena.task import TaskSpec
 __all__ = ["Outcome", "Run", "task_of"]
 
 Watch = Callable[[Progress], Any]
+
+MOST_FILES = 16_384
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,8 @@ class Run:
         except BaseException as error:
             with contextlib.suppress(sqlite3.Error):  # as on a full disk, which is what the error is about
                 ledger.put(stopped=str(error) or type(error).__name__)
+            if isinstance(error, BudgetError):
+                write_labels(ledger, self.task, self.folder / LABELS_FILE, provisional=True)
             raise
         write_labels(ledger, self.task, self.folder / LABELS_FILE)
         ledger.put(finished=decision, stale=None)
@@ -248,9 +253,23 @@ def _move_aside(folder: Path) -> None:
 
 
 def _run_async(work: Any) -> None:
+    _allow_connections()
     try:
         import uvloop  # noqa: PLC0415 - not on Windows
     except ImportError:  # pragma: no cover - Windows
         asyncio.run(work)
     else:
         uvloop.run(work)
+
+
+def _allow_connections() -> None:
+    """Ask the system for as many open files as it grants: each call in flight needs one."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:  # pragma: no cover - Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
