@@ -1,0 +1,279 @@
+"""This product beside other tools and bare clients, against one server, asked the same prompts, in one run.
+
+python bench/make_peers.py      once: installs them under bench/.peers/; wrk is a package of the system (apt-get install wrk)
+python bench/peers.py [--runs 5] [--rows 12000] [--some 3000] [--few 200] [--concurrency 256] [--latency 100] [--only NAME ...]
+
+Every tool is a process of its own (bench/drivers/), set as fast as its documentation allows, with the same number of calls
+in flight where it can have several; the prompts are those that catena renders. Rounds go through all tools in turn, so that
+a drift of the machine hits all alike; figures are medians over the rounds. Each round also runs every tool on one row: that
+is its start-up, which is taken off where a figure says so. Not the same work: catena and chain-ensembles also score labels
+by log-probabilities, and catena keeps a ledger; the clients only ask. Nothing here fails by time.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import make_peers
+from measure import Cost, machine, median, run, table
+from mock import compile_server, label, link, serving, write_rows, write_task
+
+from catena.data.rows import read_rows
+from catena.prompts import Prompter
+from catena.task import load_task
+
+DRIVERS = Path(__file__).with_name("drivers")
+SECONDS_OF_WRK = 5
+
+
+@dataclass(frozen=True)
+class Tool:
+    """What is compared.
+
+    Args:
+        name: As the table shows it.
+        peer: Whose environment it needs, of `make_peers.PEERS`; empty for none.
+        driver: File in bench/drivers; empty for catena.
+        size: Which count of rows it gets: `rows`, `some` or `few`.
+        free: Whether it is also run without latency.
+    """
+
+    name: str
+    peer: str
+    driver: str
+    size: str
+    free: bool = False
+
+
+TOOLS = (
+    Tool("catena run", "", "", "rows", free=True),
+    Tool("wrk (C, no client work)", "", "wrk.lua", "rows", free=True),
+    Tool("pyreqwest loop (no scoring)", "pyreqwest", "pyreqwest_loop.py", "rows", free=True),
+    Tool("openai", "openai", "openai_sdk.py", "some"),
+    Tool("litellm", "litellm", "litellm_sdk.py", "some"),
+    Tool("bespokelabs-curator", "bespokelabs-curator", "curator.py", "some"),
+    Tool("chain-ensembles (one at a time)", "chain-ensembles", "chain_ensembles_chain.py", "few"),
+    Tool("refuel-autolabel (one at a time)", "refuel-autolabel", "autolabel_agent.py", "few"),
+)
+CLIENTS = ("wrk", "pyreqwest", "openai", "litellm")
+"""What only asks; the others are tools for the same purpose."""
+
+
+class Bench:
+    """One data set, its prompts, and what runs a tool over them.
+
+    Args:
+        folder: Where files go.
+        rows: The most rows.
+        concurrency: Calls in flight.
+    """
+
+    def __init__(self, folder: Path, rows: int, concurrency: int) -> None:
+        self.folder = folder
+        self.concurrency = concurrency
+        self._task, self._prompts, self._bodies = (
+            folder / name for name in ("task.yaml", "prompts.json", "bodies.jsonl")
+        )
+        write_rows(folder / f"{rows}.csv", rows)
+        self.point_at("http://127.0.0.1:1/v1")
+        task = load_task(self._task)
+        render = Prompter(task)
+        blocks = read_rows(folder / f"{rows}.csv", task.data, task.labels.keys())
+        prompts = [render(item) for block in blocks for item in block]
+        self._prompts.write_text(json.dumps(prompts), "utf-8")
+        self._bodies.write_text("\n".join(map(_body, prompts)), "utf-8")
+
+    def point_at(self, base_url: str) -> None:
+        """Ask this server from now on."""
+        self._base_url = base_url
+        write_task(self._task, [link("mock", base_url, concurrency=self.concurrency)])
+
+    def cost(self, tool: Tool, rows: int) -> tuple[Cost, int]:
+        """Run a tool over so many rows; returns what it took and how many calls that were."""
+        here = self.folder / "work"
+        here.mkdir()
+        try:
+            if not tool.driver:
+                return self._catena(here, rows)
+            return self._wrk() if tool.driver.endswith(".lua") else self._peer(tool, here, rows)
+        finally:
+            shutil.rmtree(here)
+
+    def _catena(self, here: Path, rows: int) -> tuple[Cost, int]:
+        data = self.folder / f"{rows}.csv"
+        if not data.exists():
+            write_rows(data, rows)
+        return label(self._task, data, here / "run", rows), rows
+
+    def _wrk(self) -> tuple[Cost, int]:
+        url = f"{self._base_url}/chat/completions"
+        sizes = ["-t1", f"-c{self.concurrency}", f"-d{SECONDS_OF_WRK}s", "--timeout", "30s"]
+        cost, said = run(["wrk", *sizes, "-s", DRIVERS / "wrk.lua", url, "--", self._bodies])
+        done = re.search(r"(\d+) requests in", said)
+        if done is None or "Non-2xx" in said:
+            raise SystemExit(f"error: wrk: {' / '.join(said.splitlines())}")
+        return cost, int(done[1])
+
+    def _peer(self, tool: Tool, here: Path, rows: int) -> tuple[Cost, int]:
+        arguments = [self._base_url, self._prompts, str(rows), str(self.concurrency)]
+        command = [make_peers.python_of(tool.peer), DRIVERS / tool.driver, *arguments]
+        cost, said = run(command, cwd=here, env=_environment(here))
+        labelled = json.loads(said.splitlines()[-1])["labelled"]
+        if labelled != rows:
+            raise SystemExit(f"error: {tool.name}: {labelled} of {rows} prompts have an answer.")
+        return cost, rows
+
+
+def _body(prompt: str) -> str:
+    """Return the request that catena sends."""
+    messages = [{"role": "user", "content": prompt}]
+    asked = {"temperature": 0, "max_tokens": 16, "logprobs": True, "top_logprobs": 20}
+    return json.dumps({"model": "mock", "messages": messages, **asked})
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Return an environment in which a peer finds nothing of ours, reports nothing and downloads nothing."""
+    encodings = make_peers.FOLDER.glob("litellm/lib/*/site-packages/litellm/litellm_core_utils/tokenizers")
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "TIKTOKEN_CACHE_DIR": str(next(encodings, home)),
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "TELEMETRY_ENABLED": "false",
+        "HF_HUB_OFFLINE": "1",
+        "CURATOR_CACHE_DIR": str(home / "curator"),
+    }
+
+
+def absent(tool: Tool) -> str:
+    """Return why a tool can't be run here; empty if it can."""
+    if tool.driver.endswith(".lua"):
+        return "" if shutil.which("wrk") else "not installed: apt-get install wrk"
+    if tool.peer and not make_peers.installed(tool.peer):
+        return f"not installed: python bench/make_peers.py {tool.peer}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the rounds found of one tool.
+
+    Args:
+        calls: Per run.
+        whole: Medians of the runs.
+        start: Medians of the runs over one row, less one latency; nothing for wrk.
+    """
+
+    calls: int
+    whole: Cost
+    start: Cost
+
+    @property
+    def rate(self) -> float:
+        """Calls a second, start-up included."""
+        return self.calls / self.whole.wall
+
+    @property
+    def pace(self) -> float:
+        """Calls a second beyond the start-up."""
+        return self.calls / max(self.whole.wall - self.start.wall, 1e-9)
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds for 1,000 calls beyond the start-up."""
+        return max(self.whole.cpu - self.start.cpu, 0.0) / self.calls * 1000
+
+
+def figures(runs: Sequence[tuple[Cost, int]], starts: Sequence[Cost], latency: int) -> Figures:
+    """Return the medians of a tool's runs.
+
+    Args:
+        runs: What each took, and its calls.
+        starts: What each run over one row took; none for wrk.
+        latency: Milliseconds.
+    """
+    start = median(starts) if starts else Cost(0.0, 0.0, 0.0, 0.0)
+    start = Cost(max(start.wall - latency / 1000, 0.0), start.user, start.system, start.peak)
+    return Figures(sorted(calls for _, calls in runs)[len(runs) // 2], median([cost for cost, _ in runs]), start)
+
+
+def line(tool: str, latency: int, found: Figures, ours: Figures, floor: float) -> dict[str, str]:
+    """Return a line of the table; `floor` is the memory that any child of this process shows, in MB."""
+    return {
+        "tool": tool,
+        "latency": f"{latency} ms",
+        "calls": f"{found.calls:,}",
+        "wall s": f"{found.whole.wall:.2f}",
+        "start-up s": f"{found.start.wall:.2f}" if found.start.wall else "-",
+        "calls/s": f"{found.rate:,.0f}",
+        "beyond start-up": f"{found.pace:,.0f}",
+        "CPU s / 1,000 calls": f"{found.cpu:.3f}",
+        "peak MB": f"{found.whole.peak:.0f}" if found.whole.peak > floor else f"< {floor:.0f}",
+        "catena is": f"{ours.rate / found.pace:.1f}x",
+    }
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=5, help="rounds")
+    parser.add_argument("--rows", type=int, default=12_000, help="for catena and the bare client")
+    parser.add_argument("--some", type=int, default=3_000, help="for tools with several calls in flight")
+    parser.add_argument("--few", type=int, default=200, help="for tools that ask one question at a time")
+    parser.add_argument("--concurrency", type=int, default=256)
+    parser.add_argument("--latency", type=int, default=100, help="milliseconds")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="names of tools, or their beginnings")
+    given = parser.parse_args()
+    tools = [tool for tool in TOOLS if not given.only or tool.name.startswith(("catena", *given.only))]
+    where, missing = machine(), {tool.name: absent(tool) for tool in tools}
+    plan = [(tool, given.latency) for tool in tools if not missing[tool.name]]
+    plan += [(tool, 0) for tool, _ in plan if tool.free]
+    runs: list[list[tuple[Cost, int]]] = [[] for _ in plan]
+    starts: list[list[Cost]] = [[] for _ in plan]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bench = Bench(folder, given.rows, given.concurrency)
+        program = compile_server(folder)
+        floor = run(["true"])[0].peak * 1.05
+        with serving(program, "-d", str(given.latency)) as slow, serving(program, "-d", "0") as fast:
+            for _ in range(given.runs):
+                for at, (tool, latency) in enumerate(plan):
+                    bench.point_at(slow if latency else fast)
+                    if not tool.driver.endswith(".lua"):
+                        starts[at].append(bench.cost(tool, 1)[0])
+                    runs[at].append(bench.cost(tool, getattr(given, tool.size)))
+    found = [
+        figures(runs[at], starts[at], latency) for at, (_, latency) in enumerate(plan)
+    ]
+    ours = {latency: each for (tool, latency), each in zip(plan, found, strict=True) if not tool.driver}
+    lines = [
+        line(tool.name, latency, each, ours[latency], floor)
+        for (tool, latency), each in zip(plan, found, strict=True)
+    ]
+    print(f"{where}\n\nConcurrency {given.concurrency}; bench/mock_server.c on the same cores; medians of {given.runs} rounds\n")
+    print(f"{table(lines)}\n")
+    print(_meaning(given.latency, given.concurrency))
+    for name, reason in missing.items():
+        if reason:
+            print(f"- {name} is left out: {reason}")
+
+
+def _meaning(latency: int, concurrency: int) -> str:
+    bound = f"{concurrency / latency * 1000:,.0f} calls/s" if latency else "none"
+    return f"""\
+- Bound at {latency} ms: concurrency / latency = {bound}.
+- Start-up: the same tool on one row, less one latency. Calls/s are calls / wall; beyond start-up, calls / (wall - start-up).
+- CPU s / 1,000 calls: user + system of the tool's processes, never the server's, less those of its start-up.
+- Catena is: its calls/s, start-up included, over the tool's beyond start-up: the comparison that favours the tool."""
+
+
+if __name__ == "__main__":
+    main()
