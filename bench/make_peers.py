@@ -18,7 +18,7 @@ FOLDER = Path(__file__).with_name(".peers")
 TORCH = ["torch==2.13.0"]
 PEERS = {
     "pyreqwest": [["pyreqwest==0.15.1", "uvloop==0.23.0"]],
-    "openai": [["openai==3.57.0"]],
+    "openai": [["openai[aiohttp]==3.57.0"]],
     "litellm": [["litellm==1.110.2"]],
     "bespokelabs-curator": [["bespokelabs-curator==0.1.31"]],
     "chain-ensembles": [TORCH, ["chain-ensembles==0.1.0", *TORCH]],
@@ -58,7 +58,9 @@ def install(name: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            return f"can't be installed and is left out: {(errors or [f'pip ended with {done.returncode}'])[0]}"
+            return (
+                f"can't be installed and is left out: {(errors or [f'pip ended with {done.returncode}'])[0]}"
+            )
     (FOLDER / name / "done").touch()
     return "installed"
 

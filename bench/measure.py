@@ -1,6 +1,6 @@
 """What every benchmark here needs: a command's cost, the machine it ran on, a table."""
 
-import datetime
+import datetime as dt
 import os
 import statistics
 import subprocess
@@ -68,7 +68,7 @@ def median(costs: Sequence[Cost]) -> Cost:
 
 def machine() -> str:
     """Say when and on what this is measured, with the load before it began."""
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    today = dt.datetime.now(dt.UTC).date().isoformat()
     loads = " ".join(f"{load:.1f}" for load in os.getloadavg())
     return f"{today}; {os.cpu_count()} cores ({processor()}); load over 1, 5 and 15 minutes at the start: {loads}"
 

@@ -14,8 +14,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from endpoint import WORDS_PER_ROW, compile_server, label, link, serving, write_rows, write_task
 from measure import Cost, machine, median, table
-from mock import WORDS_PER_ROW, compile_server, label, link, serving, write_rows, write_task
 
 ALLOWED_SECONDS = 1.5  # for starting: on the clock, and of CPU time
 SHARE, RATE, CPU = 0.85, 4_000, 0.30
@@ -91,7 +91,9 @@ def main() -> None:
                 found: dict[int, list[Cost]] = {given.few: [], given.rows: []}
                 for _ in range(given.runs):
                     for rows, costs in found.items():
-                        costs.append(label(folder / "task.yaml", folder / f"{rows}.csv", folder / "run", rows))
+                        costs.append(
+                            label(folder / "task.yaml", folder / f"{rows}.csv", folder / "run", rows)
+                        )
                         shutil.rmtree(folder / "run")
             start = median(found[given.few])
             lines.append(row(latency, given.rows, given.concurrency, found[given.rows], start))

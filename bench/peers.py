@@ -16,20 +16,19 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import make_peers
-from measure import Cost, machine, median, run, table
-from mock import compile_server, label, link, serving, write_rows, write_task
-
 from catena.data.rows import read_rows
 from catena.prompts import Prompter
 from catena.task import load_task
+from endpoint import compile_server, label, link, serving, write_rows, write_task
+from measure import Cost, machine, median, run, table
 
 DRIVERS = Path(__file__).with_name("drivers")
 SECONDS_OF_WRK = 5
+LEAST_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,12 @@ TOOLS = (
     Tool("catena run", "", "", "rows", free=True),
     Tool("wrk (C, no client work)", "", "wrk.lua", "rows", free=True),
     Tool("pyreqwest loop (no scoring)", "pyreqwest", "pyreqwest_loop.py", "rows", free=True),
-    Tool("openai", "openai", "openai_sdk.py", "some"),
+    Tool("openai", "openai", "openai_sdk.py", "rows"),
     Tool("litellm", "litellm", "litellm_sdk.py", "some"),
-    Tool("bespokelabs-curator", "bespokelabs-curator", "curator.py", "some"),
+    Tool("bespokelabs-curator", "bespokelabs-curator", "curator.py", "rows"),
     Tool("chain-ensembles (one at a time)", "chain-ensembles", "chain_ensembles_chain.py", "few"),
     Tool("refuel-autolabel (one at a time)", "refuel-autolabel", "autolabel_agent.py", "few"),
 )
-CLIENTS = ("wrk", "pyreqwest", "openai", "litellm")
-"""What only asks; the others are tools for the same purpose."""
 
 
 class Bench:
@@ -180,31 +177,59 @@ class Figures:
         return self.calls / self.whole.wall
 
     @property
-    def pace(self) -> float:
-        """Calls a second beyond the start-up."""
-        return self.calls / max(self.whole.wall - self.start.wall, 1e-9)
+    def pace(self) -> float | None:
+        """Calls a second beyond the start-up; None where that is too short a time to tell."""
+        beyond = self.whole.wall - self.start.wall
+        return self.calls / beyond if beyond >= LEAST_SECONDS else None
 
     @property
-    def cpu(self) -> float:
-        """CPU seconds for 1,000 calls beyond the start-up."""
-        return max(self.whole.cpu - self.start.cpu, 0.0) / self.calls * 1000
+    def cpu(self) -> float | None:
+        """CPU seconds for 1,000 calls beyond the start-up; None as for `pace`."""
+        return None if self.pace is None else max(self.whole.cpu - self.start.cpu, 0.0) / self.calls * 1000
 
 
-def figures(runs: Sequence[tuple[Cost, int]], starts: Sequence[Cost], latency: int) -> Figures:
-    """Return the medians of a tool's runs.
+class Round:
+    """A tool and what its runs took so far.
 
     Args:
-        runs: What each took, and its calls.
-        starts: What each run over one row took; none for wrk.
-        latency: Milliseconds.
+        tool: Which.
+        latency: Of the server, in milliseconds.
+        base_url: The server.
     """
-    start = median(starts) if starts else Cost(0.0, 0.0, 0.0, 0.0)
-    start = Cost(max(start.wall - latency / 1000, 0.0), start.user, start.system, start.peak)
-    return Figures(sorted(calls for _, calls in runs)[len(runs) // 2], median([cost for cost, _ in runs]), start)
+
+    def __init__(self, tool: Tool, latency: int, base_url: str) -> None:
+        self.tool = tool
+        self.latency = latency
+        self.fault = ""
+        self._base_url = base_url
+        self._runs: list[tuple[Cost, int]] = []
+        self._starts: list[Cost] = []
+
+    def go(self, bench: Bench, rows: int) -> None:
+        """Run the tool once more; one that fails is not run again, and `fault` says why."""
+        if self.fault:
+            return
+        bench.point_at(self._base_url)
+        try:
+            if not self.tool.driver.endswith(".lua"):
+                self._starts.append(bench.cost(self.tool, 1)[0])
+            self._runs.append(bench.cost(self.tool, rows))
+        except SystemExit as error:
+            if not self.tool.driver:
+                raise
+            self.fault = str(error)
+
+    def figures(self) -> Figures:
+        """Return the medians."""
+        start = median(self._starts) if self._starts else Cost(0.0, 0.0, 0.0, 0.0)
+        start = replace(start, wall=max(start.wall - self.latency / 1000, 0.0))
+        calls = sorted(calls for _, calls in self._runs)[len(self._runs) // 2]
+        return Figures(calls, median([cost for cost, _ in self._runs]), start)
 
 
 def line(tool: str, latency: int, found: Figures, ours: Figures, floor: float) -> dict[str, str]:
     """Return a line of the table; `floor` is the memory that any child of this process shows, in MB."""
+    ahead = ours.pace / found.pace if ours.pace and found.pace else None
     return {
         "tool": tool,
         "latency": f"{latency} ms",
@@ -212,11 +237,16 @@ def line(tool: str, latency: int, found: Figures, ours: Figures, floor: float) -
         "wall s": f"{found.whole.wall:.2f}",
         "start-up s": f"{found.start.wall:.2f}" if found.start.wall else "-",
         "calls/s": f"{found.rate:,.0f}",
-        "beyond start-up": f"{found.pace:,.0f}",
-        "CPU s / 1,000 calls": f"{found.cpu:.3f}",
+        "beyond start-up": _or_dash(found.pace, ",.0f"),
+        "CPU s / 1,000 calls": _or_dash(found.cpu, ".3f"),
         "peak MB": f"{found.whole.peak:.0f}" if found.whole.peak > floor else f"< {floor:.0f}",
-        "catena is": f"{ours.rate / found.pace:.1f}x",
+        "catena is": f"{ours.rate / found.rate:.1f}x",
+        "catena is, beyond start-up": _or_dash(ahead, ".1f", "x"),
     }
+
+
+def _or_dash(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"
 
 
 def main() -> None:
@@ -225,8 +255,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=5, help="rounds")
-    parser.add_argument("--rows", type=int, default=12_000, help="for catena and the bare client")
-    parser.add_argument("--some", type=int, default=3_000, help="for tools with several calls in flight")
+    parser.add_argument("--rows", type=int, default=12_000, help="for catena and tools of its order")
+    parser.add_argument(
+        "--some", type=int, default=3_000, help="for slower tools with several calls in flight"
+    )
     parser.add_argument("--few", type=int, default=200, help="for tools that ask one question at a time")
     parser.add_argument("--concurrency", type=int, default=256)
     parser.add_argument("--latency", type=int, default=100, help="milliseconds")
@@ -236,29 +268,27 @@ def main() -> None:
     where, missing = machine(), {tool.name: absent(tool) for tool in tools}
     plan = [(tool, given.latency) for tool in tools if not missing[tool.name]]
     plan += [(tool, 0) for tool, _ in plan if tool.free]
-    runs: list[list[tuple[Cost, int]]] = [[] for _ in plan]
-    starts: list[list[Cost]] = [[] for _ in plan]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bench = Bench(folder, given.rows, given.concurrency)
+        bench = Bench(folder, max(given.rows, given.some, given.few), given.concurrency)
         program = compile_server(folder)
         floor = run(["true"])[0].peak * 1.05
         with serving(program, "-d", str(given.latency)) as slow, serving(program, "-d", "0") as fast:
+            rounds = [Round(tool, latency, slow if latency else fast) for tool, latency in plan]
             for _ in range(given.runs):
-                for at, (tool, latency) in enumerate(plan):
-                    bench.point_at(slow if latency else fast)
-                    if not tool.driver.endswith(".lua"):
-                        starts[at].append(bench.cost(tool, 1)[0])
-                    runs[at].append(bench.cost(tool, getattr(given, tool.size)))
-    found = [
-        figures(runs[at], starts[at], latency) for at, (_, latency) in enumerate(plan)
-    ]
-    ours = {latency: each for (tool, latency), each in zip(plan, found, strict=True) if not tool.driver}
+                for each in rounds:
+                    each.go(bench, getattr(given, each.tool.size))
+    missing |= {each.tool.name: each.fault for each in rounds if each.fault}
+    rounds = [each for each in rounds if not each.fault]
+    found = [each.figures() for each in rounds]
+    ours = {each.latency: one for each, one in zip(rounds, found, strict=True) if not each.tool.driver}
     lines = [
-        line(tool.name, latency, each, ours[latency], floor)
-        for (tool, latency), each in zip(plan, found, strict=True)
+        line(each.tool.name, each.latency, one, ours[each.latency], floor)
+        for each, one in zip(rounds, found, strict=True)
     ]
-    print(f"{where}\n\nConcurrency {given.concurrency}; bench/mock_server.c on the same cores; medians of {given.runs} rounds\n")
+    print(
+        f"{where}\n\nConcurrency {given.concurrency}; bench/mock_server.c on the same cores; medians of {given.runs} rounds\n"
+    )
     print(f"{table(lines)}\n")
     print(_meaning(given.latency, given.concurrency))
     for name, reason in missing.items():
@@ -272,7 +302,7 @@ def _meaning(latency: int, concurrency: int) -> str:
 - Bound at {latency} ms: concurrency / latency = {bound}.
 - Start-up: the same tool on one row, less one latency. Calls/s are calls / wall; beyond start-up, calls / (wall - start-up).
 - CPU s / 1,000 calls: user + system of the tool's processes, never the server's, less those of its start-up.
-- Catena is: its calls/s, start-up included, over the tool's beyond start-up: the comparison that favours the tool."""
+- Catena is: its calls/s over the tool's. With few calls start-up is most of a wall time: then look at the last column."""
 
 
 if __name__ == "__main__":

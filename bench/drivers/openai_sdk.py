@@ -1,6 +1,8 @@
-"""The openai package: AsyncOpenAI under a semaphore, log-probabilities asked for.
+"""The openai package: AsyncOpenAI on aiohttp, as its README advises for many calls, under a semaphore.
 
 python openai_sdk.py BASE_URL PROMPTS ROWS CONCURRENCY
+
+Log-probabilities are asked for.
 """
 
 import asyncio
@@ -8,13 +10,13 @@ import json
 import sys
 from pathlib import Path
 
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAioHttpClient
 
 
 async def main(base_url: str, prompts: list[str], concurrency: int) -> int:
     """Ask about every prompt; returns how many answers there are."""
     slots = asyncio.Semaphore(concurrency)
-    async with AsyncOpenAI(base_url=base_url, api_key="none") as client:
+    async with AsyncOpenAI(base_url=base_url, api_key="none", http_client=DefaultAioHttpClient()) as client:
 
         async def ask(prompt: str) -> str | None:
             async with slots:
