@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -249,6 +250,31 @@ def _or_dash(value: float | None, form: str, unit: str = "") -> str:
     return "-" if value is None else f"{value:{form}}{unit}"
 
 
+def measure(tools: Sequence[Tool], given: argparse.Namespace) -> list[Round]:
+    """Go through the tools as often as asked, each with latency and some without."""
+    plan = [(tool, given.latency) for tool in tools]
+    plan += [(tool, 0) for tool in tools if tool.free and given.latency]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bench = Bench(folder, max(given.rows, given.some, given.few), given.concurrency)
+        program = compile_server(folder)
+        with serving(program, "-d", str(given.latency)) as slow, serving(program, "-d", "0") as fast:
+            rounds = [Round(tool, latency, slow if latency else fast) for tool, latency in plan]
+            for _ in range(given.runs):
+                for each in rounds:
+                    each.go(bench, getattr(given, each.tool.size))
+    return rounds
+
+
+def report(rounds: Sequence[Round], floor: float) -> str:
+    """Return the table of the tools that did not fail."""
+    sound = [(each, each.figures()) for each in rounds if not each.fault]
+    ours = {each.latency: found for each, found in sound if not each.tool.driver}
+    return table(
+        [line(each.tool.name, each.latency, found, ours[each.latency], floor) for each, found in sound]
+    )
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(
@@ -256,44 +282,22 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=5, help="rounds")
     parser.add_argument("--rows", type=int, default=12_000, help="for catena and tools of its order")
-    parser.add_argument(
-        "--some", type=int, default=3_000, help="for slower tools with several calls in flight"
-    )
+    parser.add_argument("--some", type=int, default=3_000, help="for slower tools with calls in flight")
     parser.add_argument("--few", type=int, default=200, help="for tools that ask one question at a time")
     parser.add_argument("--concurrency", type=int, default=256)
     parser.add_argument("--latency", type=int, default=100, help="milliseconds")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="names of tools, or their beginnings")
     given = parser.parse_args()
     tools = [tool for tool in TOOLS if not given.only or tool.name.startswith(("catena", *given.only))]
-    where, missing = machine(), {tool.name: absent(tool) for tool in tools}
-    plan = [(tool, given.latency) for tool in tools if not missing[tool.name]]
-    plan += [(tool, 0) for tool, _ in plan if tool.free]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        bench = Bench(folder, max(given.rows, given.some, given.few), given.concurrency)
-        program = compile_server(folder)
-        floor = run(["true"])[0].peak * 1.05
-        with serving(program, "-d", str(given.latency)) as slow, serving(program, "-d", "0") as fast:
-            rounds = [Round(tool, latency, slow if latency else fast) for tool, latency in plan]
-            for _ in range(given.runs):
-                for each in rounds:
-                    each.go(bench, getattr(given, each.tool.size))
-    missing |= {each.tool.name: each.fault for each in rounds if each.fault}
-    rounds = [each for each in rounds if not each.fault]
-    found = [each.figures() for each in rounds]
-    ours = {each.latency: one for each, one in zip(rounds, found, strict=True) if not each.tool.driver}
-    lines = [
-        line(each.tool.name, each.latency, one, ours[each.latency], floor)
-        for each, one in zip(rounds, found, strict=True)
-    ]
+    where, floor = machine(), run(["true"])[0].peak * 1.05
+    missing = {tool.name: reason for tool in tools if (reason := absent(tool))}
+    rounds = measure([tool for tool in tools if tool.name not in missing], given)
     print(
-        f"{where}\n\nConcurrency {given.concurrency}; bench/mock_server.c on the same cores; medians of {given.runs} rounds\n"
+        f"{where}\n\nConcurrency {given.concurrency}; bench/mock_server.c; medians of {given.runs} rounds\n"
     )
-    print(f"{table(lines)}\n")
-    print(_meaning(given.latency, given.concurrency))
-    for name, reason in missing.items():
-        if reason:
-            print(f"- {name} is left out: {reason}")
+    print(f"{report(rounds, floor)}\n\n{_meaning(given.latency, given.concurrency)}")
+    for name, reason in {**missing, **{each.tool.name: each.fault for each in rounds if each.fault}}.items():
+        print(f"- {name} is left out: {reason}")
 
 
 def _meaning(latency: int, concurrency: int) -> str:
