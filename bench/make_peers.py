@@ -2,7 +2,7 @@
 
 python bench/make_peers.py [NAME ...]
 
-Versions are pinned. What can't be installed is said in one line, and the others go on. About 3 GB in all: two of the tools
+Versions are pinned. What can't be installed is said in one line, and the others go on. About 5 GB in all: two of the tools
 need torch; where pip's index has no build of it for the CPU alone, they bring gigabytes more, so leave them out by naming
 the others. What is installed already stays.
 """
