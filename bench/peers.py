@@ -289,9 +289,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="names of tools, or their beginnings")
     given = parser.parse_args()
     tools = [tool for tool in TOOLS if not given.only or tool.name.startswith(("catena", *given.only))]
-    where, floor = machine(), run(["true"])[0].peak * 1.05
+    where = machine()
     missing = {tool.name: reason for tool in tools if (reason := absent(tool))}
     rounds = measure([tool for tool in tools if tool.name not in missing], given)
+    floor = run(["true"])[0].peak * 1.05
     print(
         f"{where}\n\nConcurrency {given.concurrency}; bench/mock_server.c; medians of {given.runs} rounds\n"
     )
