@@ -16,7 +16,7 @@ from catena.data.rows import Rows, read_rows
 from catena.engine.pipeline import Pipeline
 from catena.engine.progress import Progress
 from catena.engine.results import LABELS_FILE, write_labels
-from catena.errors import ChangedError, DataError, InputError, LedgerError, TaskError
+from catena.errors import ChangedError, DataError, InputError, TaskError
 from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
 from catena.prompts import Prompter
@@ -89,16 +89,8 @@ class Run:
         _make_folder(self.folder)
         lock = RunLock(self.folder)
         try:
-            ledger = Ledger(self.folder, write=True)
-            try:
+            with Ledger(self.folder, write=True) as ledger:
                 return self._execute(ledger, update=update, retry_failed=retry_failed, watch=watch)
-            except sqlite3.Error as error:
-                raise LedgerError(
-                    f"{ledger.path}: {error}.",
-                    "Everything committed is kept; make room and run the same command.",
-                ) from error
-            finally:
-                ledger.close()
         finally:
             lock.release()
 
@@ -129,9 +121,11 @@ class Run:
             with contextlib.suppress(sqlite3.Error):  # as on a full disk, which is what the error is about
                 ledger.put(stopped=str(error) or type(error).__name__)
             raise
+        reused = sum(link.reused for link in pipeline.progress.links)
+        del pipeline, tie  # what they know is in the ledger, and the labels need the room
         write_labels(ledger, self.task, self.folder / LABELS_FILE)
         ledger.put(finished=decision, stale=None)
-        return Outcome(self.folder, reused=sum(link.reused for link in pipeline.progress.links))
+        return Outcome(self.folder, reused=reused)
 
     def _admit(self, ledger: Ledger, *, update: bool) -> None:
         """Take the rows in, or see that they are the ones of the run; refuse changed links, questions and rows.

@@ -4,12 +4,13 @@ import sqlite3
 from collections.abc import Callable
 
 from catena.errors import LedgerError
+from catena.ledger.rows import checksum
 
-__all__ = ["APPLICATION_ID", "VERSION", "create", "migrate"]
+__all__ = ["APPLICATION_ID", "TABLES", "VERSION", "count", "create", "is_current", "migrate"]
 
 APPLICATION_ID = 0x43617465  # "Cate"
 
-_TABLES = """
+TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE items (
     row INTEGER PRIMARY KEY, id TEXT NOT NULL, text TEXT NOT NULL, target TEXT, gold TEXT,
@@ -26,8 +27,45 @@ CREATE UNIQUE INDEX votes_by_key ON votes (link, key);
 CREATE TABLE asked (
     link INTEGER NOT NULL, row INTEGER NOT NULL, key BLOB NOT NULL, PRIMARY KEY (link, row)) WITHOUT ROWID;
 """
+"""Version 1. What came later is in the functions below, so that a new ledger and an old one end up the same."""
 
-_MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = []
+
+def _second(connection: sqlite3.Connection) -> None:
+    """Version 2: every row carries a checksum, and sums of what each link did are kept."""
+    connection.create_function("checksum", -1, lambda *values: checksum(values), deterministic=True)
+    columns = {
+        "meta": "key, value",
+        "items": "row, id, gold, digest",
+        "links": "link, name, fingerprint, model",
+        "asked": "link, row, key",
+    }
+    for table, covered in columns.items():
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN crc INTEGER NOT NULL DEFAULT 0")
+        connection.execute(f"UPDATE {table} SET crc = checksum({covered})")  # noqa: S608 - our own words
+    connection.execute("ALTER TABLE items ADD COLUMN body_crc INTEGER NOT NULL DEFAULT 0")
+    connection.execute("UPDATE items SET body_crc = checksum(row, text, target, fields)")
+    connection.execute(
+        "CREATE TABLE totals (link INTEGER PRIMARY KEY, answered INTEGER NOT NULL, failed INTEGER NOT NULL, "
+        "votes INTEGER NOT NULL, calls INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, "
+        "completion_tokens INTEGER NOT NULL, cost_usd REAL)"
+    )
+    for (link,) in connection.execute("SELECT link FROM links").fetchall():
+        count(connection, link)
+
+
+def count(connection: sqlite3.Connection, link: int) -> None:
+    """Set a link's totals to what its rows say."""
+    connection.execute(
+        "INSERT OR REPLACE INTO totals SELECT ?1, "
+        "(SELECT count(*) FROM asked WHERE link = ?1), "
+        "(SELECT count(*) FROM asked JOIN votes USING (link, key) WHERE link = ?1 AND label IS NULL), "
+        "count(*), coalesce(sum(calls), 0), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0), "
+        "sum(cost_usd) FROM votes WHERE link = ?1",
+        (link,),
+    )
+
+
+_MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_second]
 """Function i brings version i + 1 to version i + 2."""
 
 VERSION = len(_MIGRATIONS) + 1
@@ -36,12 +74,13 @@ VERSION = len(_MIGRATIONS) + 1
 def create(connection: sqlite3.Connection) -> None:
     """Make the tables of the newest version in an empty database."""
     connection.executescript(
-        f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+        f"BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1; COMMIT;"
     )
+    migrate(connection, "the new ledger")
 
 
-def migrate(connection: sqlite3.Connection, where: str) -> None:
-    """Bring a ledger to the newest version, each step in a transaction of its own.
+def is_current(connection: sqlite3.Connection, where: str) -> bool:
+    """Tell whether a ledger has the newest version.
 
     Raises:
         LedgerError: The file is no ledger, or a newer Catena wrote it.
@@ -54,8 +93,27 @@ def migrate(connection: sqlite3.Connection, where: str) -> None:
             f"{where} has version {version} and this Catena knows up to {VERSION}.",
             "Upgrade Catena to open it.",
         )
+    if version < 1:
+        raise LedgerError(f"{where} has version {version}, which never was.", "It is damaged.")
+    return bool(version == VERSION)
+
+
+def migrate(connection: sqlite3.Connection, where: str) -> None:
+    """Bring a ledger to the newest version, each step in a transaction of its own.
+
+    Raises:
+        LedgerError: The file is no ledger, or a newer Catena wrote it.
+    """
+    if is_current(connection, where):
+        return
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
     for step in range(version, VERSION):
         connection.execute("BEGIN IMMEDIATE")
-        _MIGRATIONS[step - 1](connection)
-        connection.execute(f"PRAGMA user_version = {step + 1}")
-        connection.execute("COMMIT")
+        try:
+            _MIGRATIONS[step - 1](connection)
+            connection.execute(f"PRAGMA user_version = {step + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
