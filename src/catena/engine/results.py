@@ -1,5 +1,6 @@
 """From a ledger to labels: the decision over all votes, written row by row in input order."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 from catena.aggregate import Decision, decide
 from catena.data.cells import as_text
 from catena.data.tables import write_table
+from catena.errors import InputError
 from catena.ledger import Ledger
 from catena.routing import exact_shares, ties
 from catena.task import TaskSpec
 from catena.types import Item
 
-__all__ = ["LABELS_FILE", "RunVotes", "decide_run", "run_gold", "run_votes", "write_labels"]
+__all__ = ["LABELS_FILE", "RunVotes", "check_labels", "decide_run", "labels_digest", "run_gold", "run_votes", "write_labels"]
 
 LABELS_FILE = "labels.parquet"
 BLOCK = 16_384
@@ -83,6 +85,29 @@ def decide_run(ledger: Ledger, votes: RunVotes, task: TaskSpec) -> Decision:
     if lacking:
         raise ledger.damaged(f"it lacks {lacking:,} answers that it had")
     return decision
+
+
+def labels_digest(path: Path) -> str | None:
+    """Return the digest of a file of labels, None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def check_labels(ledger: Ledger) -> Path:
+    """Return where the labels of a run are.
+
+    Raises:
+        InputError: They are missing, or not what was written.
+    """
+    path = ledger.folder / LABELS_FILE
+    found, stored = labels_digest(path), ledger.get("labels")
+    if found is None or (stored is not None and found != stored):
+        what = "is missing" if found is None else "is not what was written"
+        raise InputError(f"{path} {what}.", "Run the same catena run command to write it again.")
+    return path
 
 
 def write_labels(

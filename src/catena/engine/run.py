@@ -15,7 +15,7 @@ from catena import __version__
 from catena.data.rows import Rows, read_rows
 from catena.engine.pipeline import Pipeline
 from catena.engine.progress import Progress
-from catena.engine.results import LABELS_FILE, write_labels
+from catena.engine.results import LABELS_FILE, labels_digest, write_labels
 from catena.errors import ChangedError, DataError, InputError, TaskError
 from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
@@ -100,8 +100,9 @@ class Run:
             ledger.put_link(link.name, link.fingerprint, link.capabilities.model) for link in self.links
         ]
         decision = self._decision_key()
-        done = ledger.get("finished") == decision and (self.folder / LABELS_FILE).exists()
-        done = done and not ledger.get("stale")
+        labels = labels_digest(self.folder / LABELS_FILE)
+        done = ledger.get("finished") == decision and labels is not None and not ledger.get("stale")
+        done = done and ledger.get("labels") in (labels, None)
         if retry_failed or not ledger.get("finished"):
             done = not ledger.forget_transient() and done
         if done:
@@ -124,7 +125,8 @@ class Run:
         reused = sum(link.reused for link in pipeline.progress.links)
         del pipeline, tie  # what they know is in the ledger, and the labels need the room
         write_labels(ledger, self.task, self.folder / LABELS_FILE)
-        ledger.put(finished=decision, stale=None)
+        labels = labels_digest(self.folder / LABELS_FILE)
+        ledger.put(finished=decision, stale=None, labels=labels)
         return Outcome(self.folder, reused=reused)
 
     def _admit(self, ledger: Ledger, *, update: bool) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.aggregate import RULES
-from catena.engine.results import LABELS_FILE, RunVotes, decide_run, run_gold, run_votes
+from catena.engine.results import RunVotes, check_labels, decide_run, run_gold, run_votes
 from catena.errors import InputError
 from catena.evaluate.metrics import Scores, score
 from catena.ledger import Ledger
@@ -124,9 +124,7 @@ def _exported(ledger: Ledger, votes: RunVotes) -> NDArray[np.int16]:
     """Return the labels as they stand in the exported file."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
 
-    path = ledger.folder / LABELS_FILE
-    if not path.exists():
-        raise InputError(f"{path} is missing.", "Run the same catena run command to write it again.")
+    path = check_labels(ledger)
     index: dict[str | None, int] = {label: at for at, label in enumerate(votes.labels)}
     batches = pq.ParquetFile(path).iter_batches(columns=["label"])
     labels = (index.get(label, -1) for batch in batches for label in batch["label"].to_pylist())

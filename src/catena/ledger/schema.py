@@ -1,13 +1,15 @@
 """The ledger's tables, and the small functions that bring an older ledger up to date."""
 
+import json
 import sqlite3
 from collections.abc import Callable
 
 from catena.errors import LedgerError
 from catena.ledger.rows import checksum
 
-__all__ = ["APPLICATION_ID", "TABLES", "VERSION", "count", "create", "is_current", "migrate"]
+__all__ = ["APPLICATION_ID", "LINK_FACT", "TABLES", "VERSION", "count", "create", "is_current", "migrate"]
 
+LINK_FACT = "link "  # and a name: what the table of links says, kept in a second place
 APPLICATION_ID = 0x43617465  # "Cate"
 
 TABLES = """
@@ -42,6 +44,11 @@ def _second(connection: sqlite3.Connection) -> None:
     for table, covered in columns.items():
         connection.execute(f"ALTER TABLE {table} ADD COLUMN crc INTEGER NOT NULL DEFAULT 0")
         connection.execute(f"UPDATE {table} SET crc = checksum({covered})")  # noqa: S608 - our own words
+    for row in connection.execute("SELECT link, name, hex(fingerprint), model FROM links").fetchall():
+        fact = (LINK_FACT + row[1], json.dumps(row))
+        connection.execute("INSERT INTO meta VALUES (?, ?, ?)", (*fact, checksum(fact)))
+    rows = ("rows", str(connection.execute("SELECT count(*) FROM items").fetchone()[0]))
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (*rows, checksum(rows)))
     connection.execute("ALTER TABLE items ADD COLUMN body_crc INTEGER NOT NULL DEFAULT 0")
     connection.execute("UPDATE items SET body_crc = checksum(row, text, target, fields)")
     connection.execute(
@@ -86,7 +93,10 @@ def is_current(connection: sqlite3.Connection, where: str) -> bool:
         LedgerError: The file is no ledger, or a newer Catena wrote it.
     """
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise LedgerError(f"{where} is not a Catena ledger.", "Choose another --out.")
+        raise LedgerError(
+            f"{where} is not a Catena ledger.",
+            "Choose another --out; if it was one, save its votes with: catena check --ledger RUN --repair",
+        )
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise LedgerError(
@@ -94,7 +104,10 @@ def is_current(connection: sqlite3.Connection, where: str) -> bool:
             "Upgrade Catena to open it.",
         )
     if version < 1:
-        raise LedgerError(f"{where} has version {version}, which never was.", "It is damaged.")
+        raise LedgerError(
+            f"{where} is damaged: it has version {version}, which never was.",
+            "Save what is whole with: catena check --ledger RUN --repair",
+        )
     return bool(version == VERSION)
 
 

@@ -15,7 +15,7 @@ from catena.ledger import wal
 from catena.ledger.items import ITEM_COLUMNS, Broken, RowChanges, compare, item, item_row
 from catena.ledger.lock import RunLock
 from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, digest
-from catena.ledger.schema import count, create, is_current, migrate
+from catena.ledger.schema import LINK_FACT, count, create, is_current, migrate
 from catena.ledger.writer import Writer
 from catena.types import Answer, Item
 
@@ -256,9 +256,7 @@ class Ledger:
     def put_link(self, name: str, fingerprint: bytes, model: str) -> int:
         """Store a link and return its number. A link with a new fingerprint forgets which votes its items used."""
         known = self.links()
-        number = (
-            known[name][0] if name in known else 1 + max((number for number, _ in known.values()), default=0)
-        )
+        number = known[name][0] if name in known else self._free_number(known)
         with _transaction(self._db):
             if name in known and known[name][1] != fingerprint:
                 self._db.execute("DELETE FROM asked WHERE link = ?", (number,))
@@ -269,10 +267,14 @@ class Ledger:
                 "UPDATE SET fingerprint = excluded.fingerprint, model = excluded.model, crc = excluded.crc",
                 (*row, checksum(row)),
             )
-            self._db.execute(
-                "INSERT OR IGNORE INTO totals VALUES (?, 0, 0, 0, 0, 0, 0, NULL)", (number,)
-            )
+            self._db.execute("INSERT OR IGNORE INTO totals VALUES (?, 0, 0, 0, 0, 0, 0, NULL)", (number,))
+            self._put({LINK_FACT + name: [number, name, fingerprint.hex(), model]})
         return number
+
+    def _free_number(self, known: Mapping[str, tuple[int, bytes]]) -> int:
+        """Return a number that no link has, nor votes whose link was lost."""
+        voted = self._db.execute("SELECT coalesce(max(link), 0) FROM votes").fetchone()[0]
+        return 1 + max(voted, *(number for number, _ in known.values()), 0)
 
     def add_seconds(self, link: int, seconds: float) -> None:
         """Add to the time that a link has worked."""
