@@ -82,9 +82,8 @@ def fill(task: Path, data: Path, out: Path) -> None:
     run = Run(load_task(task), data, out)
     out.mkdir()
     with Ledger(out, write=True) as ledger:
-        run._admit(ledger, update=False)
+        run._admit(ledger, update=False)  # noqa: SLF001 - as the run does
         numbers = [ledger.put_link(link.name, link.fingerprint, "m") for link in run.links]
-        ledger._db.execute("PRAGMA synchronous = OFF")
 
         async def write() -> None:
             writer = ledger.writer(lambda _: None)
@@ -93,7 +92,9 @@ def fill(task: Path, data: Path, out: Path) -> None:
                     for item in block:
                         key = vote_key(link.fingerprint, link.render(item))
                         sure = int.from_bytes(key[:4], "big") / 2**32
-                        vote = Vote(LABELS[key[4] % 3], sure, "label_logprobs", (-1.0, -1.1, -1.2), "x", Usage(200, 1))
+                        vote = Vote(
+                            LABELS[key[4] % 3], sure, "label_logprobs", (-1.0, -1.1, -1.2), "x", Usage(200, 1)
+                        )
                         await writer.append(number, key, (item.row,), vote)
             await writer.close()
 
@@ -115,7 +116,10 @@ def measure(rows: int, folder: Path, base_url: str, given: argparse.Namespace, f
 
     def note(phase: str, *arguments: object) -> None:
         found.setdefault(phase, {})[rows] = measured(*arguments)
-        print(f"| {phase} | {rows:,} | {found[phase][rows][0]:,.0f} | {found[phase][rows][1]:,.1f} |", flush=True)
+        print(
+            f"| {phase} | {rows:,} | {found[phase][rows][0]:,.0f} | {found[phase][rows][1]:,.1f} |",
+            flush=True,
+        )
 
     run = ("run", task, data, "--out", out)
     note("run" if given.phases == "http" else "run over known votes", *run)
@@ -132,7 +136,9 @@ def measure(rows: int, folder: Path, base_url: str, given: argparse.Namespace, f
 
 def main() -> None:
     """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, action="append")
     parser.add_argument("--concurrency", type=int, default=256)
     parser.add_argument("--phases", choices=["http", "filled"], default="http")

@@ -13,7 +13,9 @@ MOST_LABELS = 10
 @click.command(name="check")
 @click.argument("task", required=False, type=click.Path(path_type=Path))
 @click.argument("data", required=False, type=click.Path(path_type=Path))
-@click.option("--ledger", "run", type=click.Path(path_type=Path), help="Check every vote of this run instead.")
+@click.option(
+    "--ledger", "run", type=click.Path(path_type=Path), help="Check every vote of this run instead."
+)
 @click.option("--repair", is_flag=True, help="Save what is whole; the damaged file is moved aside.")
 @click.pass_obj
 def command(output: Any, task: Path | None, data: Path | None, run: Path | None, repair: bool) -> None:
@@ -71,8 +73,10 @@ def _findings(run: Path, found: Any) -> list[str]:
     votes = [f"{link} {count:,}" for link, count in found.votes.items()]
     damaged = [f"{count:,} of {table}" for table, count in found.damaged.items() if count]
     return [
-        f"{run}: {'all is well' if found.well else 'DAMAGED'}. {counted(found.rows, 'row')}, whole votes: "
-        f"{', '.join(votes) or 'none'}; {found.orphans:,} of them are used by no row now.",
+        (
+            f"{run}: {'all is well' if found.well else 'DAMAGED'}. {counted(found.rows, 'row')}, whole votes: "
+            f"{', '.join(votes) or 'none'}; {found.orphans:,} of them are used by no row now."
+        ),
         *([f"  damaged rows: {', '.join(damaged)}"] if damaged else []),
         *[f"  {fault}" for fault in found.faults],
     ]

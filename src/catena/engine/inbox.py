@@ -46,7 +46,9 @@ class Inbox:
         """Take up to `most` of the rows that were put, in their order."""
         rows = self._rows[self._taken : self._taken + most].tolist()
         self._taken += len(rows)
-        if self._taken > len(self._rows) // 2:  # forget what was taken, at a cost that its taking has paid for
+        if (
+            self._taken > len(self._rows) // 2
+        ):  # forget what was taken, at a cost that its taking has paid for
             del self._rows[: self._taken]
             self._taken = 0
         return rows

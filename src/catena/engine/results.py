@@ -18,7 +18,16 @@ from catena.routing import exact_shares, ties
 from catena.task import TaskSpec
 from catena.types import Item
 
-__all__ = ["LABELS_FILE", "RunVotes", "check_labels", "decide_run", "labels_digest", "run_gold", "run_votes", "write_labels"]
+__all__ = [
+    "LABELS_FILE",
+    "RunVotes",
+    "check_labels",
+    "decide_run",
+    "labels_digest",
+    "run_gold",
+    "run_votes",
+    "write_labels",
+]
 
 LABELS_FILE = "labels.parquet"
 BLOCK = 16_384
@@ -158,9 +167,7 @@ def _fields(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
     return fields | {"gold": pa.string()} if task.data.gold else fields
 
 
-def _rows(
-    ledger: Ledger, task: TaskSpec, votes: RunVotes, source: NDArray[np.int16]
-) -> Iterator[list[Any]]:
+def _rows(ledger: Ledger, task: TaskSpec, votes: RunVotes, source: NDArray[np.int16]) -> Iterator[list[Any]]:
     """Yield blocks of the result's columns, in the order of `_fields`."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 

@@ -30,13 +30,13 @@ TABLES = {
 def is_whole(table: str, row: Sequence[Any]) -> bool:
     """Tell whether a row of a table, with the columns of `TABLES`, is what was stored."""
     if table == "votes":
-        return digest(row[:-1]) == row[-1]
+        return bool(digest(row[:-1]) == row[-1])
     if table == "links":
-        return checksum(row[:4]) == row[4]
+        return bool(checksum(row[:4]) == row[4])
     if table == "items":
         one = checksum((row[0], row[1], row[4], row[6])) == row[7]
-        return one and checksum((row[0], row[2], row[3], row[5])) == row[8]
-    return checksum(row[:-1]) == row[-1]
+        return bool(one and checksum((row[0], row[2], row[3], row[5])) == row[8])
+    return bool(checksum(row[:-1]) == row[-1])
 
 
 class Findings(msgspec.Struct):

@@ -61,11 +61,17 @@ def repair(folder: Path, before: Findings) -> Repair:
         raise LedgerError(f"{new}: {error}.", "Nothing was changed; make room and try again.") from error
     if not saved:
         _remove(new)
-        raise LedgerError(f"{path}: nothing in it can be read.", "Restore it from a copy, or begin with --fresh.")
+        raise LedgerError(
+            f"{path}: nothing in it can be read.", "Restore it from a copy, or begin with --fresh."
+        )
     number = 1
     while (aside := path.with_name(f"{FILE}.damaged-{number}")).exists():
         number += 1
-    for end in ("-wal", "-shm", ""):  # the file last: without it the run could not be mistaken for a whole one
+    for end in (
+        "-wal",
+        "-shm",
+        "",
+    ):  # the file last: without it the run could not be mistaken for a whole one
         part = path.with_name(f"{FILE}{end}")
         if part.exists():
             part.rename(aside.with_name(f"{aside.name}{end}"))
@@ -91,7 +97,9 @@ def _save(path: Path, new: sqlite3.Connection) -> int:
             _insert(new, table, [row])
     _settle(new)
     new.execute("COMMIT")
-    return int(new.execute("SELECT (SELECT count(*) FROM votes) + (SELECT count(*) FROM items)").fetchone()[0])
+    return int(
+        new.execute("SELECT (SELECT count(*) FROM votes) + (SELECT count(*) FROM items)").fetchone()[0]
+    )
 
 
 def _copy(path: Path, table: str, new: sqlite3.Connection) -> bool:

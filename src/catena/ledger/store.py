@@ -274,7 +274,7 @@ class Ledger:
     def _free_number(self, known: Mapping[str, tuple[int, bytes]]) -> int:
         """Return a number that no link has, nor votes whose link was lost."""
         voted = self._db.execute("SELECT coalesce(max(link), 0) FROM votes").fetchone()[0]
-        return 1 + max(voted, *(number for number, _ in known.values()), 0)
+        return 1 + max(int(voted), *(number for number, _ in known.values()), 0)
 
     def add_seconds(self, link: int, seconds: float) -> None:
         """Add to the time that a link has worked."""
@@ -346,9 +346,11 @@ class Ledger:
         while rows := cursor.fetchmany(BLOCK):
             bad = 0
             for row in rows:
-                if checksum(row[:3]) != row[3] or digest(row[5:width]) != row[4]:
-                    bad += 1
-                elif n is not None and row[1] >= n:
+                if (
+                    checksum(row[:3]) != row[3]
+                    or digest(row[5:width]) != row[4]
+                    or (n is not None and row[1] >= n)
+                ):
                     bad += 1
             if bad:
                 raise self.damaged(f"votes of link number {link}")

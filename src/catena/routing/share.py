@@ -117,6 +117,6 @@ class ShareStream:
 def _packed(row: int, standing: Standing) -> int:
     """Return one integer that is ordered as (standing, row) is."""
     kind, confidence, tie = standing
-    (bits,) = FROM_BITS(TO_BITS(confidence + 0.0))  # -0.0 is 0.0
+    bits: int = FROM_BITS(TO_BITS(confidence + 0.0))[0]  # -0.0 is 0.0
     value = ~bits & LOW if bits & SIGN else bits | SIGN
     return ((kind << 64 | value) << 64 | tie) << 40 | row
