@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import sqlite3
 from collections.abc import Callable
@@ -124,6 +125,7 @@ class Run:
             raise
         reused = sum(link.reused for link in pipeline.progress.links)
         del pipeline, tie  # what they know is in the ledger, and the labels need the room
+        gc.collect()  # a pipeline and its stages refer to each other
         write_labels(ledger, self.task, self.folder / LABELS_FILE)
         labels = labels_digest(self.folder / LABELS_FILE)
         ledger.put(finished=decision, stale=None, labels=labels)

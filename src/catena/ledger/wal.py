@@ -1,8 +1,10 @@
 """SQLite's log beside the ledger: where it was cut or overwritten, SQLite drops the rest of it without a word."""
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 __all__ = ["is_cut", "pages"]
 
@@ -19,29 +21,37 @@ def _log(path: Path) -> Path:
 def is_cut(path: Path) -> bool:
     """Tell whether the log of a ledger, that nobody writes now, holds committed pages that SQLite will not read."""
     try:
-        raw = _log(path).read_bytes()
-    except OSError:
+        with _log(path).open("rb") as file:
+            return _is_cut(file)
+    except FileNotFoundError:
         return False
-    if len(raw) <= HEADER.size + FRAME.size:
+
+
+def _is_cut(file: IO[bytes]) -> bool:
+    size = os.fstat(file.fileno()).st_size
+    if size <= HEADER.size + FRAME.size:
         return False
-    magic, _, page, _, *salt, one, two = HEADER.unpack_from(raw)
+    raw = file.read(HEADER.size)
+    magic, _, page, _, *salt, one, two = HEADER.unpack(raw)
     if magic not in MAGIC or page not in PAGE_SIZES:
         return True
     order = "<" if magic == MAGIC[0] else ">"
     if _checksum(raw[: HEADER.size - 8], order, 0, 0) != (one, two):
         return True
-    frames = range(HEADER.size, len(raw) - FRAME.size - page + 1, FRAME.size + page)
-    own = [at for at in frames if list(FRAME.unpack_from(raw, at)[2:4]) == salt]
-    commits = [at for at in own if FRAME.unpack_from(raw, at)[1]]
-    if own and own[0] != HEADER.size:
-        return True
+    frames = range(HEADER.size, size - FRAME.size - page + 1, FRAME.size + page)
+    last = None
     for at in frames:
-        if not commits or at > commits[-1]:
-            return False
-        one, two = _checksum(raw[at : at + 8], order, one, two)
-        one, two = _checksum(raw[at + FRAME.size : at + FRAME.size + page], order, one, two)
-        if list(FRAME.unpack_from(raw, at)[2:]) != [*salt, one, two]:
+        _, commit, *its_salt, _, _ = FRAME.unpack(os.pread(file.fileno(), FRAME.size, at))
+        if commit and its_salt == salt:
+            last = at
+    for at in frames if last is not None else ():
+        frame = os.pread(file.fileno(), FRAME.size + page, at)
+        one, two = _checksum(frame[:8], order, one, two)
+        one, two = _checksum(frame[FRAME.size :], order, one, two)
+        if list(FRAME.unpack_from(frame)[2:]) != [*salt, one, two]:
             return True
+        if at == last:
+            break
     return False
 
 
