@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import signal
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -248,9 +249,20 @@ def _move_aside(folder: Path) -> None:
 
 
 def _run_async(work: Any) -> None:
+    """Run on the fastest loop there is; signals are handled afterwards as before, while a loop leaves none handled."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        _fastest_run()(work)
+    finally:
+        with contextlib.suppress(
+            ValueError, TypeError
+        ):  # not in the main thread, or a handler of another kind
+            signal.signal(signal.SIGTERM, before)
+
+
+def _fastest_run() -> Callable[[Any], None]:
     try:
         import uvloop  # noqa: PLC0415 - not on Windows
     except ImportError:  # pragma: no cover - Windows
-        asyncio.run(work)
-    else:
-        uvloop.run(work)
+        return asyncio.run
+    return uvloop.run
