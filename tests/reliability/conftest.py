@@ -1,7 +1,6 @@
 """Prints what each promise measured, one line each, at the end of the tests."""
 
 import pytest
-
 from soak import FIGURES, SOAK, figure
 
 

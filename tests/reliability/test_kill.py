@@ -4,11 +4,11 @@ import random
 import signal
 
 import pytest
-
-from chains import finish, label_bytes, labels_of, start
 from dying import STEPS
 from live import MOST_UNCOMMITTED, answers_of, live
 from soak import figure, many
+
+from chains import finish, label_bytes, labels_of, start
 
 ROWS = 300
 VOTES = ROWS + ROWS // 2

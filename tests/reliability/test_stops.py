@@ -4,10 +4,10 @@ import signal
 import time
 
 import pytest
-
-from chains import finish, labels_of
 from live import answers_of, live
 from soak import figure, many
+
+from chains import finish, labels_of
 
 ROWS = 150
 VOTES = ROWS + ROWS // 2
