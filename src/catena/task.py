@@ -13,7 +13,7 @@ import yaml
 
 from catena.errors import TaskError
 
-__all__ = ["Columns", "LinkSpec", "TaskSpec", "convert", "load_task", "parse_task"]
+__all__ = ["BudgetSpec", "Columns", "LinkSpec", "TaskSpec", "convert", "load_task", "parse_task"]
 
 T = TypeVar("T")
 
@@ -54,6 +54,20 @@ class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gold: str | None = None
 
 
+class BudgetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a whole run may use, earlier parts and retries included.
+
+    Args:
+        usd: US dollars.
+        tokens: Tokens of prompts and answers.
+        calls: Calls.
+    """
+
+    usd: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    calls: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+
 class LinkSpec(msgspec.Struct, frozen=True):
     """One entry of `chain`: the options are checked by the link's own kind."""
 
@@ -77,6 +91,7 @@ class TaskSpec(msgspec.Struct, frozen=True):
         prompt: Template of the whole question, where the default one does not do.
         system: System message, where there is one.
         max_chars: A longer text is a failed row, without a call.
+        budget: What the run may use; None for no cap.
     """
 
     name: str
@@ -90,6 +105,7 @@ class TaskSpec(msgspec.Struct, frozen=True):
     prompt: str | None = None
     system: str | None = None
     max_chars: int = 200_000
+    budget: BudgetSpec | None = None
 
 
 class _Link(msgspec.Struct, frozen=True):
@@ -109,6 +125,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompt: str | None = None
     system: str | None = None
     max_chars: Annotated[int, msgspec.Meta(ge=1, le=1 << 40)] = 200_000
+    budget: BudgetSpec | None = None
 
 
 def load_task(path: Path) -> TaskSpec:
@@ -148,6 +165,7 @@ def parse_task(text: str, where: str = "task") -> TaskSpec:
         prompt=given.prompt,
         system=given.system,
         max_chars=given.max_chars,
+        budget=given.budget,
     )
 
 
@@ -197,7 +215,8 @@ def _nearest(message: str, to: type) -> str:
     unknown = re.search(r"unknown field `(.*?)`", message)
     if not unknown:
         return ""
-    known = [field.name for field in msgspec.structs.fields(Columns if "$.data" in message else to)]
+    inner = Columns if "$.data" in message else BudgetSpec if "$.budget" in message else to
+    known = [field.name for field in msgspec.structs.fields(inner)]
     near = difflib.get_close_matches(unknown[1], known, 1)
     return f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
 

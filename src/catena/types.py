@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-__all__ = ["REASONS", "Answer", "Capabilities", "Failure", "Item", "Link", "Usage", "Vote"]
+__all__ = ["REASONS", "Answer", "Capabilities", "Failure", "Item", "Limit", "Link", "Rate", "Usage", "Vote"]
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -41,6 +41,21 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 NOTHING_USED = Usage(calls=0)
 
 
+class Limit(msgspec.Struct, frozen=True, gc=False):
+    """What a server says of one of its limits: how much it is, how much is left, and seconds until all of it is back."""
+
+    most: float
+    left: float
+    reset: float
+
+
+class Rate(msgspec.Struct, frozen=True, gc=False):
+    """What the headers of an answer say of the server's limits on requests and on tokens."""
+
+    requests: Limit | None = None
+    tokens: Limit | None = None
+
+
 class Vote(msgspec.Struct, frozen=True):
     """What one link said about one item.
 
@@ -52,6 +67,7 @@ class Vote(msgspec.Struct, frozen=True):
         text: The raw answer.
         usage: Tokens, cost and latency of all calls for this vote.
         model: Fingerprint of the model that answered, as the provider names it.
+        rate: What the server said of its limits; not stored.
     """
 
     label: str
@@ -61,11 +77,12 @@ class Vote(msgspec.Struct, frozen=True):
     text: str = ""
     usage: Usage = NOTHING_USED
     model: str = ""
+    rate: Rate | None = None
 
 
 REASONS = frozenset({
     "empty", "too_long", "no_label", "many_labels", "refused", "filtered", "cut", "template", "bad_request",
-    "rate_limit", "server", "timeout", "transport", "bad_body", "missing",
+    "rate_limit", "overloaded", "server", "timeout", "transport", "bad_body", "missing",
 })  # fmt: skip
 """What `Failure.reason` may be."""
 
@@ -75,13 +92,16 @@ class Failure(msgspec.Struct, frozen=True):
 
     Args:
         reason: One of a few fixed words, for counting: `empty`, `too_long`, `no_label`, `many_labels`, `refused`,
-            `filtered`, `cut`, `template`, `bad_request`, `rate_limit`, `server`, `timeout`, `transport`, `bad_body`, `missing`.
+            `filtered`, `cut`, `template`, `bad_request`, `rate_limit`, `overloaded`, `server`, `timeout`, `transport`,
+            `bad_body`, `missing`.
         message: One line for a person.
         retryable: Whether asking again may help.
         retry_after: Seconds the provider asks to wait, where it does.
         text: The raw answer, where there was one.
         usage: What the failed call used all the same.
         model: As in `Vote`.
+        rate: As in `Vote`.
+        charged: Whether the provider may charge for a call whose answer did not come through.
     """
 
     reason: str
@@ -91,6 +111,8 @@ class Failure(msgspec.Struct, frozen=True):
     text: str = ""
     usage: Usage = NOTHING_USED
     model: str = ""
+    rate: Rate | None = None
+    charged: bool = False
 
 
 Answer = Vote | Failure
@@ -102,16 +124,24 @@ class Capabilities(msgspec.Struct, frozen=True):
     Args:
         confidence: The source of its confidences, or `none`.
         batch: Most prompts per call of `ask`.
-        concurrency: Most calls of `ask` at a time.
+        concurrency: Most calls of `ask` at a time; None where the engine shall find out what the endpoint takes.
         per_item: Whether a vote belongs to its item alone, so that equal prompts don't share one.
         model: What to show people as its model.
+        endpoint: What links share that are limited together; empty for a link that shares nothing.
+        requests_per_minute: Most calls a minute.
+        tokens_per_minute: Most tokens a minute.
+        most_failed: The share of its last calls whose failure stops the run.
     """
 
     confidence: str = "none"
     batch: int = 1
-    concurrency: int = 1
+    concurrency: int | None = 1
     per_item: bool = False
     model: str = ""
+    endpoint: str = ""
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    most_failed: float = 0.5
 
 
 class Link(Protocol):
@@ -125,8 +155,8 @@ class Link(Protocol):
         """Return what is asked about an item. Votes are kept by it: equal prompts have equal votes."""
         ...
 
-    def most_usd(self, prompt: str) -> float | None:
-        """Return an upper bound of the price of one call in USD; None where no price is known."""
+    def most(self, prompt: str) -> Usage | None:
+        """Return an upper bound of what one call uses: tokens and USD; None where there is no bound."""
         ...
 
     def ready(self) -> None:

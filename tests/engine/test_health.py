@@ -84,32 +84,14 @@ def test_refused_link_is_asked_once(tmp_path, fault):
         assert {call.attempt for call in provider.calls()} == {1}
 
 
-def test_outage_is_noticed_within_a_minute():
-    """Tries that all fail for 45 seconds stop the run, long before every try of every item is used up."""
-    health = Health("gpt")
-    failure = Failure("transport", "the connection failed", retryable=True)
-    for at, now in enumerate((0.0, 10.0, 44.0)):
-        health.tried(f"prompt {at}", failure, now)
-    with pytest.raises(LinkError, match=r"every call has failed for 46 s: the connection failed \(4 x\)"):
-        health.tried("prompt 3", failure, 46.0)
-
-
-def test_one_poison_item_is_no_outage():
-    """A prompt that fails every try, however long, ends as a failure of that item; the run can finish."""
-    health = Health("gpt")
-    for now in range(0, 1000, 60):
-        health.tried("the one", Failure("timeout", "no answer within 60 s", retryable=True), float(now))
-
-
-@pytest.mark.parametrize("answer", [Vote("x"), Failure("rate_limit", "x"), Failure("no_label", "x")])
-def test_an_answer_ends_an_outage(answer):
-    """A link that says anything, if only that it is busy, is not out."""
-    health = Health("gpt")
-    failure = Failure("transport", "the connection failed", retryable=True)
-    for now in range(0, 400, 20):
-        for at in range(3):
-            health.tried(f"prompt {at}", failure, float(now))
-        health.tried("prompt", answer, now + 10.0)
+def test_share_can_be_set(tmp_path):
+    """`most_failed` sets the share of failures that stops the run."""
+    with FakeProvider(labels=list(LABELS), faults={"400": 0.6}) as provider:
+        with pytest.raises(LinkError, match="of its last 50 calls failed"):
+            execute(chain_task(openai(provider), data={"id": "id"}), rows_of(texts(300)), tmp_path / "r")
+        task = chain_task(openai(provider, most_failed=0.9), data={"id": "id"})
+        labels = execute(task, rows_of(texts(300)), tmp_path / "s")
+    assert Counter(row["status"] for row in labels)["labelled"] > 60
 
 
 def test_calls_in_flight_of_other_links_are_kept_when_one_is_refused(tmp_path):

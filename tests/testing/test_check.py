@@ -46,8 +46,8 @@ class Toy:
     def render(self, item):
         return item.text
 
-    def most_usd(self, prompt):
-        return 0.5
+    def most(self, prompt):
+        return Usage(20, 2, 0.5)
 
     def ready(self):
         pass
@@ -136,8 +136,8 @@ class Drifting(Toy):
 class Unpriced(Toy):
     """Can't price a lone surrogate."""
 
-    def most_usd(self, prompt):
-        return len(prompt.encode()) + 1.0
+    def most(self, prompt):
+        return Usage(20, 2, len(prompt.encode()) + 1.0)
 
 
 class Shouting(Toy):
@@ -194,9 +194,11 @@ BROKEN = {
     "render does not look at gold": made(render=lambda self, item: f"{item.text} ({item.gold})"),
     "render returns a text: None": made(render=lambda self, item: None),
     "render does not raise: .* made it raise IndexError": made(render=lambda self, item: item.text[0] and item.text),
-    "most_usd is None or a finite number from 0: -1": made(most_usd=lambda self, prompt: -1.0),
-    "most_usd does not raise: lone surrogates": Unpriced(),
-    "most_usd is an upper bound": made(most_usd=lambda self, prompt: 0.1),
+    "most.cost_usd is None or USD from 0: -1": made(most=lambda self, prompt: Usage(20, 2, -1.0)),
+    "most does not raise: lone surrogates": Unpriced(),
+    "most is an upper bound of the price": made(most=lambda self, prompt: Usage(20, 2, 0.1)),
+    "most is an upper bound of the tokens": made(most=lambda self, prompt: Usage(5, 2, 0.5)),
+    "most is None or a types.Usage: 0.5": made(most=lambda self, prompt: 0.5),
     "ready raises a CatenaError or nothing: it raised KeyError": made(ready=lambda self: {}["KEY"]),
     "ask answers in the order of the prompts: a batch has": made(ask=backwards),
     "ask answers in the order of the prompts: 2 of 4": made(ask=first_only),

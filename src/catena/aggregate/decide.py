@@ -15,7 +15,7 @@ from catena.aggregate.last import last
 from catena.aggregate.rank import normalised_ranks, rank
 from catena.routing import least_first, route_by_share
 
-__all__ = ["RULES", "Decision", "decide"]
+__all__ = ["RULES", "Decision", "decide", "decide_so_far"]
 
 RULES = ("rank", "last")
 
@@ -80,3 +80,23 @@ def decide(
     kept_by = route_by_share(order, shares)
     reached = kept_by[None, :] >= np.arange(len(voted), dtype=np.int16)[:, None]
     return Decision(kept_by, reached, voted & reached, confidence, order)
+
+
+def decide_so_far(
+    voted: NDArray[np.bool_],
+    recorded: NDArray[np.bool_],
+    confidence: NDArray[np.float64],
+    tie: NDArray[np.uint64],
+) -> Decision:
+    """Decide about votes that stop midway: each item has reached the links that have said something about it.
+
+    Args:
+        voted: Whether each link has a label for each item, bool [m, n].
+        recorded: Whether it has a label or a failure, bool [m, n].
+        confidence: NaN where there is none, float64 [m, n].
+        tie: Settles ties, uint64 [n].
+    """
+    latest = np.where(recorded, np.arange(len(voted), dtype=np.int16)[:, None], np.int16(0)).max(axis=0)
+    return Decision(
+        latest.astype(np.int16), recorded, voted & recorded, confidence, least_first(voted, confidence, tie)
+    )

@@ -66,7 +66,9 @@ def _lines(link: dict[str, Any]) -> list[str]:
     if "batch" in link:
         can += [
             f"{counted(link['batch'], 'prompt')} per call",
-            f"{counted(link['concurrency'], 'call')} at a time",
+            f"{counted(link['concurrency'], 'call')} at a time"
+            if link["concurrency"]
+            else "as many calls at a time as it takes",
         ]
     if can:
         lines.append(f"    {', '.join(can)}")

@@ -105,9 +105,10 @@ def _most(links: list[Link], rows: Rows, received: list[int]) -> list[float | No
 
 def _most_usd(link: Link, item: Item) -> float | None:
     try:
-        return link.most_usd(link.render(item))
+        most = link.most(link.render(item))
     except DataError:  # a row that the template fails on is a failed row, without a call
         return 0.0
+    return most.cost_usd if most else None
 
 
 def _sum_of_largest(prices: NDArray[np.float64], n: int) -> float | None:

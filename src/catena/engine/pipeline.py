@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from catena.engine.asker import CallAsker
+from catena.engine.budget import Budget, BudgetError
+from catena.engine.endpoint import Gate, endpoints
 from catena.engine.inbox import Inbox
 from catena.engine.progress import LinkProgress, Progress
 from catena.engine.stage import Board, Stage
@@ -16,7 +19,7 @@ from catena.ledger import Ledger
 from catena.ledger.writer import Writer
 from catena.routing import ShareStream, exact_shares, quotas
 from catena.task import TaskSpec
-from catena.types import Link
+from catena.types import Link, Usage
 
 __all__ = ["Pipeline"]
 
@@ -53,8 +56,11 @@ class Pipeline:
         labels = tuple(task.labels)
         self.boards = [Board(*ledger.decided(number, labels, n)) for number in numbers]
         self._stages: list[Stage] = []
+        self._gates: list[Gate] = []
+        self._budget = Budget(task.budget, _spent(ledger))
         self._seconds: list[float] = []
         self._stopping = ""
+        self._failed = False
         self._error: CatenaError | None = None
 
     async def run(self) -> None:
@@ -63,6 +69,11 @@ class Pipeline:
         Raises:
             StoppedError: A signal, a link or the ledger stopped the run; all votes so far are committed.
         """
+        for link in self._links:
+            self._budget.check(link, "")
+        self._gates = endpoints(self._links)
+        for progress, gate in zip(self.progress.links, self._gates, strict=True):
+            progress.gate = gate
         self._stages = self._build()
         self._seconds = [0.0] * len(self._stages)
         writer = self._ledger.writer(self._committed)
@@ -90,21 +101,53 @@ class Pipeline:
             raise StoppedError(
                 f"stopped by {self._stopping}; every vote so far is kept.", "The same command goes on."
             )
+        if self._failed:
+            raise self._budget_error()
 
     def stop(self, why: str) -> None:
         """Finish the calls in flight, begin no other; a second time, stop at once."""
         if self._stopping:
             raise KeyboardInterrupt
         self._stopping = why
+        self._end()
+
+    def _fail(self, error: CatenaError | None) -> None:
+        """Stop because a link is unusable, or for None the budget reached; calls in flight are paid for and finished."""
+        self._error = self._error or error
+        if not self._failed:
+            self._failed = True
+            self._end()
+
+    def _end(self) -> None:
         for stage in self._stages:
             stage.stop()
+        self._budget.stop()
+        for gate in self._gates:
+            gate.endpoint.stop()
 
-    def _fail(self, error: CatenaError) -> None:
-        """Stop because a link is unusable; the calls in flight are finished, since they are paid for."""
-        if not self._error:
-            self._error = error
-            for stage in self._stages:
-                stage.stop()
+    def _budget_error(self) -> BudgetError:
+        """Say what is spent, and about what the rest would cost."""
+        rest, calls = 0.0, 0
+        for link, number, progress, (expected, _) in zip(
+            self._links, self._numbers, self.progress.links, self._quotas, strict=True
+        ):
+            lacking = max(expected - progress.answered, 0)
+            spent = self._ledger.spent(number)
+            votes = self._ledger.votes_count(number)
+            each = spent["cost_usd"] / votes if votes and spent["cost_usd"] else self._bound(link)
+            rest, calls = rest + lacking * each, calls + lacking
+        return BudgetError(
+            f"the budget is reached: {self._budget.said()} are used. Finishing takes about {calls:,} more calls"
+            + (
+                f", for about ${rest:,.2f}." if rest >= 0.01 else f", for about ${rest:.6f}." if rest else "."
+            ),
+            "Raise budget in the task and run the same command to go on; what has a vote has a provisional label.",
+        )
+
+    def _bound(self, link: Link) -> float:
+        """Return the most that a call of a link can cost, from its first item, where nothing is known of it yet."""
+        most = link.most(link.render(self._ledger.items([0])[0]))
+        return (most.cost_usd or 0.0) if most else 0.0
 
     def _build(self) -> list[Stage]:
         inboxes = [Inbox(range(len(self._tie)))] + [Inbox() for _ in self._links[1:]]
@@ -112,6 +155,7 @@ class Pipeline:
         return [
             Stage(
                 link=link,
+                asker=CallAsker(link, self._gates[at], self._budget, self._fail),
                 number=self._numbers[at],
                 labels=tuple(self._task.labels),
                 board=self.boards[at],
@@ -138,6 +182,17 @@ class Pipeline:
             self._seconds[at] = stage.seconds
         if at + 1 < len(self._stages):
             self._stages[at + 1].inbox.close()
+
+
+def _spent(ledger: Ledger) -> Usage:
+    """Return what a run has used so far, with links that are no longer in its chain."""
+    used = [ledger.spent(number) for number, _ in ledger.links().values()]
+    return Usage(
+        sum(each["prompt_tokens"] for each in used),
+        sum(each["completion_tokens"] for each in used),
+        sum(each["cost_usd"] or 0.0 for each in used),
+        calls=sum(each["calls"] for each in used),
+    )
 
 
 @contextlib.contextmanager

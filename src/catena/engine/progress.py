@@ -1,6 +1,10 @@
 """Counts of a run as it goes, for whoever watches."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from catena.engine.endpoint import Gate
 
 __all__ = ["LinkProgress", "Progress"]
 
@@ -19,6 +23,12 @@ class LinkProgress:
     reused: int = 0
     calls: int = 0
     cost_usd: float = 0.0
+    gate: "Gate | None" = None
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls the link has in flight."""
+        return self.gate.in_flight if self.gate else 0
 
 
 @dataclass

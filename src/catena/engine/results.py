@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from catena.aggregate import Decision, decide
+from catena.aggregate import Decision, decide, decide_so_far
 from catena.data.cells import as_text
 from catena.data.tables import write_table
 from catena.data.votes import VoteTable
@@ -42,29 +42,37 @@ def run_votes(ledger: Ledger, task: TaskSpec) -> VoteTable:
     )
 
 
-def decide_run(votes: VoteTable, task: TaskSpec) -> Decision:
-    """Route and aggregate the votes of a run by its task."""
+def decide_run(votes: VoteTable, task: TaskSpec, *, provisional: bool = False) -> Decision:
+    """Route and aggregate the votes of a run by its task; provisionally, whatever votes there are so far."""
     tie = ties(votes.item_ids.tolist(), task.seed)
+    if provisional:
+        return decide_so_far(votes.voted, votes.recorded, votes.confidence, tie)
     return decide(votes.voted, votes.confidence, exact_shares(task.share, len(task.chain)), tie)
 
 
 def write_labels(
-    ledger: Ledger, task: TaskSpec, path: Path, join: bool = False, spreadsheet_safe: bool = False
+    ledger: Ledger,
+    task: TaskSpec,
+    path: Path,
+    join: bool = False,
+    spreadsheet_safe: bool = False,
+    provisional: bool = False,
 ) -> None:
     """Write one row per input row in input order: id, label, confidence, link, status, reason, and gold if any.
 
     Args:
-        ledger: Of a run that has all its votes.
+        ledger: Of a run that has all its votes, unless the labels are provisional.
         task: The run's task.
         path: Ends in .parquet, .csv or .jsonl.
         join: Put the columns of the input before those of the result. Where the input has a column of such a name,
             the result's is `label_catena` and so on.
         spreadsheet_safe: See `data.tables.write_table`.
+        provisional: The run is not finished: label each row that has any vote, with the status `provisional`.
     """
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     votes = run_votes(ledger, task)
-    decision = decide_run(votes, task)
+    decision = decide_run(votes, task, provisional=provisional)
     fields = _fields(ledger, task)
     same = {
         name for name in ("id", "gold") if getattr(task.data, name) == name
@@ -83,7 +91,7 @@ def write_labels(
             ],
             schema=schema,
         )
-        for rows in _rows(ledger, task, votes, decision)
+        for rows in _rows(ledger, task, votes, decision, "provisional" if provisional else "labelled")
     )
     write_table(path, schema, batches, spreadsheet_safe=spreadsheet_safe)
 
@@ -103,7 +111,7 @@ def _fields(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
 
 
 def _rows(
-    ledger: Ledger, task: TaskSpec, votes: VoteTable, decision: Decision
+    ledger: Ledger, task: TaskSpec, votes: VoteTable, decision: Decision, labelled: str
 ) -> Iterator[list[tuple[dict[str, Any], dict[str, Any]]]]:
     """Yield blocks of (columns of the input, columns of the result)."""
     source = decision.source(task.aggregate)
@@ -117,14 +125,14 @@ def _rows(
             if task.data.gold:
                 row["gold"] = item.gold
             if link < 0:
-                row |= {"status": "failed", "reason": reasons.get(item.row, "no link has a vote")}
+                row |= {"status": "failed", "reason": reasons.get(item.row, "no link has seen it")}
             else:
                 confidence = float(votes.confidence[link, item.row])
                 row |= {
                     "label": votes.labels[votes.label[link, item.row]],
                     "confidence": None if np.isnan(confidence) else confidence,
                     "link": votes.links[link],
-                    "status": "labelled",
+                    "status": labelled,
                 }
             rows.append((_given(item, task), row))
         yield rows

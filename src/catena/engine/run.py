@@ -14,6 +14,7 @@ import msgspec
 
 from catena import __version__
 from catena.data.rows import Rows, read_rows
+from catena.engine.budget import BudgetError
 from catena.engine.pipeline import Pipeline
 from catena.engine.progress import Progress
 from catena.engine.results import LABELS_FILE, write_labels
@@ -27,6 +28,8 @@ from catena.task import TaskSpec
 __all__ = ["Outcome", "Run", "task_of"]
 
 Watch = Callable[[Progress], Any]
+
+MOST_FILES = 16_384
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,8 @@ class Run:
         except BaseException as error:
             with contextlib.suppress(sqlite3.Error):  # as on a full disk, which is what the error is about
                 ledger.put(stopped=str(error) or type(error).__name__)
+            if isinstance(error, BudgetError):
+                write_labels(ledger, self.task, self.folder / LABELS_FILE, provisional=True)
             raise
         write_labels(ledger, self.task, self.folder / LABELS_FILE)
         ledger.put(finished=decision, stale=None)
@@ -250,13 +255,12 @@ def _move_aside(folder: Path) -> None:
 
 def _run_async(work: Any) -> None:
     """Run on the fastest loop there is; signals are handled afterwards as before, while a loop leaves none handled."""
+    _allow_connections()
     before = signal.getsignal(signal.SIGTERM)
     try:
         _fastest_run()(work)
     finally:
-        with contextlib.suppress(
-            ValueError, TypeError
-        ):  # not in the main thread, or a handler of another kind
+        with contextlib.suppress(ValueError, TypeError):  # not the main thread, or a handler of another kind
             signal.signal(signal.SIGTERM, before)
 
 
@@ -266,3 +270,16 @@ def _fastest_run() -> Callable[[Any], None]:
     except ImportError:  # pragma: no cover - Windows
         return asyncio.run
     return uvloop.run
+
+
+def _allow_connections() -> None:
+    """Ask the system for as many open files as it grants: each call in flight needs one."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:  # pragma: no cover - Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -9,11 +9,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from catena.engine.asker import Asker, Question
 from catena.engine.health import Health
 from catena.engine.inbox import Inbox, Queue
 from catena.engine.progress import LinkProgress
-from catena.engine.retry import Asker
-from catena.errors import CatenaError, DataError, LedgerError, LinkError
+from catena.errors import CatenaError, DataError, LinkError
 from catena.ledger import Ledger
 from catena.ledger.writer import Writer
 from catena.links.identity import vote_key
@@ -55,6 +55,7 @@ class Stage:
 
     Args:
         link: The annotator.
+        asker: Gets its answers.
         number: Its number in the ledger.
         labels: The task's labels.
         board: What is known already; filled in.
@@ -71,6 +72,7 @@ class Stage:
     def __init__(
         self,
         link: Link,
+        asker: Asker,
         number: int,
         labels: tuple[str, ...],
         board: Board,
@@ -96,14 +98,14 @@ class Stage:
         self._warn = warn
         self._fail = fail
         self._warned = False
-        self._health = Health(link.name)
-        self._asker = Asker(link, tried=self._health.tried)
-        can = link.capabilities
-        self._queue: Queue[tuple[bytes, str]] = Queue(2 * can.batch * can.concurrency)
+        self._health = Health(link.name, link.capabilities.most_failed)
+        self._asker = asker
+        self._queue: Queue[Question] = Queue(asker.ahead)
         self._waiting: dict[bytes, list[int]] = {}
         self._uncommitted: dict[bytes, Answer] = {}
         self._feeder: asyncio.Task[None] | None = None
         self._stopped = False
+        self._writer: Writer | None = None
         self._began: float | None = None
         self._voted = False
         self._held: list[int] = []
@@ -116,10 +118,11 @@ class Stage:
         """
         if self._stopped:
             return
+        self._waiting = {key: [] for key in await self._asker.adopt()}
+        self._writer = writer
         async with asyncio.TaskGroup() as group:
             self._feeder = group.create_task(self._feed(ledger, writer))
-            for _ in range(self._link.capabilities.concurrency):
-                group.create_task(self._work(writer))
+            group.create_task(self._asker.work(self._queue, self._take))
         if self._stopped:
             return
         try:
@@ -171,7 +174,7 @@ class Stage:
         ]
         stored = ledger.find(self._number, [key for _, _, key, _ in asked])
         answered: list[tuple[int, bytes, Answer, bool]] = []
-        questions: list[tuple[bytes, str]] = []
+        questions: list[Question] = []
         for row, prompt, key, failure in asked:  # without a pause, so that no answer comes in between
             answer = stored.get(key) or self._uncommitted.get(key)
             if answer is not None:
@@ -189,6 +192,7 @@ class Stage:
             await writer.append(self._number, key, (row,), answer if new else None)
             self._settle(row, answer)
         for question in questions:
+            self._began = self._began or monotonic()
             await self._queue.put(question)
 
     def _render(self, item: Item) -> tuple[str, Failure | None]:
@@ -212,31 +216,20 @@ class Stage:
             self._link.fingerprint, f"{item.id}\0{prompt}" if self._link.capabilities.per_item else prompt
         )
 
-    async def _work(self, writer: Writer) -> None:
-        batch = self._link.capabilities.batch
-        while questions := await self._queue.take(batch):
-            self._began = self._began or monotonic()
-            try:
-                answers = await self._asker.ask([prompt for _, prompt in questions])
-                for (key, _), answer in zip(questions, answers, strict=True):
-                    await self._take(key, answer, writer)
-                for answer in answers:
-                    self._health.see(answer)
-            except LedgerError:
-                raise
-            except CatenaError as error:  # the others finish their calls, which are paid for
-                self._fail(error)
-                return
-
-    async def _take(self, key: bytes, answer: Answer, writer: Writer) -> None:
+    async def _take(self, key: bytes, answer: Answer) -> None:
+        assert self._writer is not None
         rows = self._waiting.pop(key)
         self._uncommitted[key] = answer
         self.progress.calls += answer.usage.calls
         self.progress.cost_usd += answer.usage.cost_usd or 0.0
-        self.progress.reused += len(rows) - 1
-        await writer.append(self._number, key, rows, answer)
+        self.progress.reused += max(len(rows) - 1, 0)
+        await self._writer.append(self._number, key, rows, answer)
         for row in rows:
             self._settle(row, answer)
+        try:
+            self._health.see(answer)
+        except LinkError as error:
+            self._fail(error)
 
     def _settle(self, row: int, answer: Answer) -> None:
         board = self._board

@@ -22,7 +22,7 @@ from catena.types import Answer, Item
 __all__ = ["FILE", "Ledger", "RowChanges", "item_digest"]
 
 FILE = "ledger.sqlite"
-TRANSIENT = ("rate_limit", "server", "timeout", "transport", "bad_body", "bad_request")
+TRANSIENT = ("rate_limit", "overloaded", "server", "timeout", "transport", "bad_body", "bad_request")
 
 
 class RowChanges(msgspec.Struct, frozen=True):

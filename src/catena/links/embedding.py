@@ -71,9 +71,9 @@ class EmbeddingLink:
         text = item.text[:MOST_CHARS]
         return f"{item.target}: {text}" if item.target else text
 
-    def most_usd(self, prompt: str) -> float | None:  # noqa: ARG002
-        """Return 0: it runs here."""
-        return 0.0
+    def most(self, prompt: str) -> Usage | None:  # noqa: ARG002
+        """Return that it costs nothing: it runs here."""
+        return Usage(cost_usd=0.0)
 
     def ready(self) -> None:
         """Load the model; see `types.Link`."""

@@ -12,7 +12,7 @@ from catena.confidence import Found, LabelScorer, Listed, Token
 from catena.errors import LinkError, TaskError
 from catena.links.identity import fingerprint
 from catena.links.price import FREE, Price, find_price
-from catena.links.wire import Completion, bad_body, retry_after, status_failure
+from catena.links.wire import Completion, bad_body, rate, retry_after, status_failure
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec, convert
 from catena.types import Answer, Capabilities, Failure, Usage, Vote
@@ -23,6 +23,8 @@ SHORTEST_KEY = 8  # shorter ones are stand-ins such as `none`, which are words t
 OWNED = ("model", "messages", "stream")
 OPENAI = "https://api.openai.com/v1"
 MOST_BODY_BYTES = 4 << 20
+MOST_CONNECTIONS = 512
+UNLIMITED = 1 << 20  # tokens of an answer, where neither the task nor a price makes one mind
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,7 +34,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         model: As the server calls it.
         base_url: Where the server is, up to and with `/v1`; OpenAI's unless said.
         api_key_env: The environment variable that holds the key.
-        concurrency: Most calls at a time.
+        concurrency: Most calls at a time, and how many it begins with; found out by itself unless said.
+        requests_per_minute: Most calls a minute; links of one address and key share it.
+        tokens_per_minute: Most tokens a minute, in the same way.
+        most_failed: The share of its last 50 calls whose failure stops the run.
         timeout: Seconds for one call, from connecting to the last byte.
         price: USD per million tokens, or `free`; from the price list unless said.
         top_logprobs: Alternatives to ask for at each token, as many as the server allows; 0 to ask for none.
@@ -44,7 +49,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: Annotated[str, msgspec.Meta(min_length=1)]
     base_url: str | None = None
     api_key_env: str | None = None
-    concurrency: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 16
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    requests_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    tokens_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    most_failed: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
     timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     price: Price | Literal["free"] | None = None
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=400)] = 20
@@ -76,11 +84,18 @@ class OpenAILink:
     def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
         self.name = name
         self.render = Prompter(task)
+        self._variable = settings.api_key_env or (None if settings.base_url else "OPENAI_API_KEY")
+        address = (settings.base_url or OPENAI).rstrip("/")
         self.capabilities = Capabilities(
             confidence="label_logprobs" if settings.top_logprobs else "none",
             concurrency=settings.concurrency,
             model=settings.model,
+            endpoint=f"{address} with {self._variable}" if self._variable else address,
+            requests_per_minute=settings.requests_per_minute,
+            tokens_per_minute=settings.tokens_per_minute,
+            most_failed=settings.most_failed,
         )
+        self._url = f"{address}/chat/completions"
         shaping = ("model", "top_logprobs", "temperature", "max_tokens", "body")
         self.fingerprint = fingerprint(
             name, "openai", task, system=task.system, **{key: getattr(settings, key) for key in shaping}
@@ -93,7 +108,6 @@ class OpenAILink:
         self._task_system = task.system
         self._system = [{"role": "system", "content": task.system}] if task.system else []
         self._fields = self._request_fields()
-        self._variable = settings.api_key_env or (None if settings.base_url else "OPENAI_API_KEY")
         self._client: Any = None
         self._key = ""
 
@@ -105,16 +119,16 @@ class OpenAILink:
         fields |= settings.body
         return {"model": settings.model, **{key: value for key, value in fields.items() if value is not None}}
 
-    def most_usd(self, prompt: str) -> float | None:
-        """Return the price if every byte of the prompt were a token and the answer took all it may."""
-        if self._price == FREE:
-            return 0.0
+    def most(self, prompt: str) -> Usage | None:
+        """Return what a call uses if every byte of the prompt is a token and the answer takes all it may."""
         limits = [self._fields.get(name) for name in ("max_completion_tokens", "max_tokens")]
         most = max((limit for limit in limits if isinstance(limit, int)), default=None)
-        if most is None:
+        if most is None and self._price != FREE:
             return None
+        most = UNLIMITED if most is None else most
         said = len(prompt.encode(errors="replace")) + len((self._task_system or "").encode()) + 16
-        return self._price.usd(said, most * int(self._fields.get("n") or 1))
+        answers = most * int(self._fields.get("n") or 1)
+        return Usage(said, answers, self._price.usd(said, answers))
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
         """Ask about one prompt; see `types.Link`."""
@@ -139,11 +153,12 @@ class OpenAILink:
         except Exception as error:  # noqa: BLE001 - whatever the client raises is about this call
             failure = _transport_failure(error, self._settings.timeout)
             return msgspec.structs.replace(failure, usage=Usage(latency_ms=_since(start)))
+        limits = rate(response.get_header)
         if response.status != 200:
-            return msgspec.structs.replace(
-                self._refused(response, answer), usage=Usage(latency_ms=_since(start))
-            )
-        return self._read(answer, _since(start))
+            used = Usage(latency_ms=_since(start))
+            return msgspec.structs.replace(self._refused(response, answer), usage=used, rate=limits)
+        read = self._read(answer, _since(start))
+        return read if limits is None else msgspec.structs.replace(read, rate=limits)
 
     def ready(self) -> None:
         """See that the key is there; see `types.Link`."""
@@ -165,11 +180,10 @@ class OpenAILink:
 
         settings = self._settings
         self.ready()
-        self._url = (settings.base_url or OPENAI).rstrip("/") + "/chat/completions"
         builder = (
             ClientBuilder()
             .timeout(timedelta(seconds=settings.timeout))
-            .max_connections(settings.concurrency)
+            .max_connections(settings.concurrency or MOST_CONNECTIONS)
             .follow_redirects(False)
             .default_headers({"content-type": "application/json"})
         )
@@ -183,7 +197,7 @@ class OpenAILink:
     def _refused(self, response: Any, body: bytes) -> Failure:
         """Return the failure that a status says, or raise where it concerns the whole link."""
         said = body[:MOST_BODY_BYTES].decode(errors="replace")
-        failure = status_failure(response.status, said, retry_after(response.get_header("retry-after")))
+        failure = status_failure(response.status, said, retry_after(response.get_header))
         failure = msgspec.structs.replace(failure, message=self._hide(failure.message))
         if (response.status in _WAYS and failure.reason != "filtered") or failure.reason == "refused_key":
             way = _WAYS.get(response.status, "Check the account.").format(self._variable)
@@ -257,8 +271,11 @@ _WAYS: Mapping[int, str] = {
 
 def _transport_failure(error: Exception, timeout: float) -> Failure:
     if isinstance(error, TimeoutError):
-        return Failure("timeout", f"no answer within {timeout:g} s", retryable=True)
-    return Failure("transport", f"the connection failed: {_innermost(error)}", retryable=True)
+        return Failure("timeout", f"no answer within {timeout:g} s", retryable=True, charged=True)
+    from pyreqwest.exceptions import ConnectError  # noqa: PLC0415 - as above
+
+    asked = not isinstance(error, ConnectError)
+    return Failure("transport", f"the connection failed: {_innermost(error)}", retryable=True, charged=asked)
 
 
 def _since(start: float) -> float:

@@ -68,9 +68,9 @@ class ReplayLink:
         """Return the item's id: recorded votes are about items, not about texts."""
         return item.id
 
-    def most_usd(self, prompt: str) -> float | None:  # noqa: ARG002
-        """Return 0: nothing is bought."""
-        return 0.0
+    def most(self, prompt: str) -> Usage | None:
+        """Return what was recorded, once the votes are loaded; nothing is bought now."""
+        return self._votes.get(prompt, MISSING).usage if self._votes else Usage(cost_usd=0.0)
 
     def ready(self) -> None:
         """Load the votes; see `types.Link`."""

@@ -3,14 +3,20 @@
 import email.utils
 import json
 import math
+import re
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
 
-from catena.types import Failure, Usage
+from catena.types import Failure, Limit, Rate, Usage
 
-__all__ = ["Completion", "bad_body", "retry_after", "status_failure"]
+__all__ = ["Completion", "bad_body", "rate", "retry_after", "status_failure"]
+
+OVERLOADED = frozenset({503, 529})
+Header = Callable[[str], str | None]
+"""Returns a header's value by its name."""
 
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
@@ -118,20 +124,63 @@ def as_bytes(values: list[int] | None) -> bytes | None:
         return None
 
 
-def retry_after(header: str | None) -> float | None:
-    """Return the seconds of a Retry-After header (seconds or an HTTP date), None where there is none."""
-    if not header:
+def retry_after(header: Header) -> float | None:
+    """Return the seconds that an answer asks to wait (milliseconds, seconds or an HTTP date); None where it does not."""
+    said = header("retry-after-ms")
+    if said and (seconds := _number(said)) is not None:
+        return max(0.0, seconds / 1000)
+    said = header("retry-after")
+    if not said:
         return None
+    if (seconds := _number(said)) is not None:
+        return max(0.0, seconds)
     try:
-        seconds = float(header)
-    except ValueError:
-        pass
-    else:
-        return max(0.0, seconds) if math.isfinite(seconds) else None
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
+        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def rate(header: Header) -> Rate | None:
+    """Return what the headers say of the server's limits: those of OpenAI and the many that took them over."""
+    requests, tokens = _limit(header, "-requests") or _limit(header, ""), _limit(header, "-tokens")
+    return Rate(requests, tokens) if requests or tokens else None
+
+
+def _limit(header: Header, of: str) -> Limit | None:
+    said = header(f"x-ratelimit-remaining{of}")
+    if said is None:
+        return None
+    left, most = _number(said), _number(header(f"x-ratelimit-limit{of}") or "")
+    if left is None or most is None or most <= 0:
+        return None
+    return Limit(most, min(max(left, 0.0), most), seconds(header(f"x-ratelimit-reset{of}") or ""))
+
+
+def seconds(text: str) -> float:
+    """Return a duration such as 120ms, 6m0s or 2.5 in seconds, or those until a point of time; 0 for anything else.
+
+    >>> seconds("1h2m3.5s"), seconds("120ms"), seconds("7"), seconds("soon")
+    (3723.5, 0.12, 7.0, 0.0)
+    """
+    if (number := _number(text)) is not None:
+        since_1970 = number / 1000 if number > 1e12 else number
+        return max(0.0, since_1970 - time.time() if since_1970 > 1e9 else number)
+    if not DURATION.fullmatch(text):
+        return 0.0
+    return sum(float(count) * UNITS[unit] for count, unit in PART.findall(text))
+
+
+PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+DURATION = re.compile(rf"(?:{PART.pattern})+")
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def status_failure(status: int, body: str, wait: float | None) -> Failure:
@@ -142,6 +191,8 @@ def status_failure(status: int, body: str, wait: float | None) -> Failure:
         return Failure("refused_key", line)
     if status == 429:
         return Failure("rate_limit", line, retryable=True, retry_after=wait)
+    if status in OVERLOADED:
+        return Failure("overloaded", line, retryable=True, retry_after=wait)
     if status in {408, 409} or status >= 500:
         return Failure("server", line, retryable=True, retry_after=wait)
     said = f"{code} {message}".lower()
@@ -182,4 +233,5 @@ def bad_body(error: Exception, body: bytes, latency: float) -> Failure:
         f"not a chat completion ({error}): {shown!r}",
         retryable=True,
         usage=Usage(latency_ms=latency),
+        charged=True,
     )

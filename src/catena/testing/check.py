@@ -99,7 +99,7 @@ class _LinkCheck:
             "fingerprint",
             "capabilities",
             "render",
-            "most_usd",
+            "most",
             "ready",
             "ask",
             "close",
@@ -118,8 +118,8 @@ class _LinkCheck:
             self.broken("capabilities are a types.Capabilities", shown(can))
         self.value(_is_count(can.batch) and can.batch >= 1, "capabilities.batch is at least 1", can.batch)
         self.value(
-            _is_count(can.concurrency) and can.concurrency >= 1,
-            "capabilities.concurrency is at least 1",
+            can.concurrency is None or (_is_count(can.concurrency) and can.concurrency >= 1),
+            "capabilities.concurrency is at least 1, or None",
             can.concurrency,
         )
         self.value(
@@ -161,20 +161,19 @@ class _LinkCheck:
             )
         if not isinstance(prompt, str):
             self.broken("render returns a text", shown(prompt))
-        self.most_usd(prompt, what)
+        self.most(prompt, what)
         return prompt
 
-    def most_usd(self, prompt: str, what: str = "") -> float | None:
+    def most(self, prompt: str, what: str = "") -> Usage | None:
         try:
-            usd = self.link.most_usd(prompt)
+            most: object = self.link.most(prompt)
         except Exception as error:  # noqa: BLE001 - as above
-            self.broken(
-                "most_usd does not raise", f"{what or shown(prompt)} made it raise {_said(error)}", error
-            )
-        self.value(
-            usd is None or (_is_finite(usd) and usd >= 0), "most_usd is None or a finite number from 0", usd
-        )
-        return usd
+            self.broken("most does not raise", f"{what or shown(prompt)} made it raise {_said(error)}", error)
+        if most is not None and not isinstance(most, Usage):
+            self.broken("most is None or a types.Usage", shown(most))
+        usd = most.cost_usd if most else None
+        self.value(usd is None or (_is_finite(usd) and usd >= 0), "most.cost_usd is None or USD from 0", usd)
+        return most
 
     # What it answers
 
@@ -219,11 +218,19 @@ class _LinkCheck:
         self.usage(answer.usage)
         if self.link.capabilities.confidence == "recorded":
             return  # its prices were paid elsewhere
-        most, usd = self.most_usd(prompt), answer.usage.cost_usd
+        most, used = self.most(prompt), answer.usage
+        if most is None:
+            return
+        tokens = used.prompt_tokens + used.completion_tokens
         self.need(
-            most is None or usd is None or usd <= most * (1 + 1e-9),
-            "most_usd is an upper bound of the price",
-            f"{usd} USD were paid where it said {most}",
+            (used.cost_usd or 0.0) <= (most.cost_usd or 0.0) * (1 + 1e-9),
+            "most is an upper bound of the price",
+            f"{used.cost_usd} USD were paid where it said {most.cost_usd}",
+        )
+        self.need(
+            tokens <= most.prompt_tokens + most.completion_tokens,
+            "most is an upper bound of the tokens",
+            f"{tokens} were used where it said {most.prompt_tokens} and {most.completion_tokens}",
         )
 
     def vote(self, vote: Vote) -> None:
@@ -289,7 +296,7 @@ class _LinkCheck:
 
     async def alone(self, prompts: Sequence[str]) -> list[Answer]:
         """Ask about each prompt alone, as many at a time as the link allows."""
-        at_a_time = min(self.link.capabilities.concurrency, MOST_ASKED)
+        at_a_time = min(self.link.capabilities.concurrency or MOST_ASKED, MOST_ASKED)
         answers: list[Answer] = []
         for start in range(0, len(prompts), at_a_time):
             some = prompts[start : start + at_a_time]

@@ -1,0 +1,106 @@
+"""What a run may use: every call reserves its upper bound before it is made, so that the cap holds at any concurrency."""
+
+import asyncio
+from typing import Final
+
+from catena.errors import StoppedError, TaskError
+from catena.task import BudgetSpec
+from catena.types import Link, Usage
+
+__all__ = ["Budget", "BudgetError"]
+
+KINDS: Final = ("usd", "tokens", "calls")
+
+
+class BudgetError(StoppedError):
+    """The budget is reached; the labels so far are written and the run can go on with a larger one."""
+
+
+class Budget:
+    """Counts what is spent and what is reserved for calls in flight.
+
+    Args:
+        spec: The caps; kinds that it does not name are not limited.
+        spent: What the run has used before.
+
+    Attributes:
+        spent: USD, tokens and calls used so far; a call whose answer was lost, but may be charged, at its upper bound.
+        exhausted: Whether a call could not be made for lack of budget.
+    """
+
+    def __init__(self, spec: BudgetSpec | None, spent: Usage) -> None:
+        caps = (None, None, None) if spec is None else (spec.usd, spec.tokens, spec.calls)
+        self._caps = [(at, float(cap)) for at, cap in enumerate(caps) if cap is not None]
+        self.spent = list(_amounts(spent))
+        self.exhausted = False
+        self._reserved = [0.0, 0.0, 0.0]
+        self._in_flight = 0
+        self._news = asyncio.Event()
+        self._stopped = False
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any cap."""
+        return bool(self._caps)
+
+    def check(self, link: Link, prompt: str) -> None:
+        """See that a link's calls have the bound that the caps need.
+
+        Raises:
+            TaskError: They have none.
+        """
+        if self.limited and link.most(prompt) is None:
+            raise TaskError(
+                f"budget: link '{link.name}' has no upper bound of what a call costs, so no cap can hold.",
+                "Give the link max_tokens, or leave the budget out.",
+            )
+
+    async def reserve(self, most: Usage) -> bool:
+        """Reserve the upper bound of one call; waits while calls in flight may still give some back.
+
+        Returns:
+            False where the budget does not hold it: no call may be made.
+        """
+        amounts = _amounts(most)
+        while not self._holds(amounts):
+            if not self._in_flight or self.exhausted or self._stopped:
+                self.exhausted = self.exhausted or not self._stopped
+                return False
+            self._news.clear()
+            await self._news.wait()
+        for at, _ in self._caps:
+            self._reserved[at] += amounts[at]
+        self._in_flight += 1
+        return True
+
+    def settle(self, most: Usage, used: Usage) -> None:
+        """Put what a call has used in the place of what was reserved for it."""
+        for at, amount in enumerate(_amounts(used)):
+            self.spent[at] += amount
+        amounts = _amounts(most)
+        for at, _ in self._caps:
+            self._reserved[at] -= amounts[at]
+        self._in_flight -= 1
+        self._news.set()
+
+    def stop(self) -> None:
+        """Let nothing wait any more."""
+        self._stopped = True
+        self._news.set()
+
+    def said(self) -> str:
+        """Return the caps and what is spent of them, for a person."""
+        return ", ".join(f"{_said(at, self.spent[at])} of {_said(at, cap)}" for at, cap in self._caps)
+
+    def _holds(self, amounts: tuple[float, float, float]) -> bool:
+        return all(self.spent[at] + self._reserved[at] + amounts[at] <= cap + 1e-12 for at, cap in self._caps)
+
+
+def _amounts(usage: Usage) -> tuple[float, float, float]:
+    return usage.cost_usd or 0.0, float(usage.prompt_tokens + usage.completion_tokens), float(usage.calls)
+
+
+def _said(kind: int, amount: float) -> str:
+    if kind == 0:
+        return f"${amount:,.2f}" if amount >= 0.1 or not amount else f"${amount:.6f}"
+    return f"{amount:,.0f} {KINDS[kind]}"
