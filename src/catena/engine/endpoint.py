@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 
 from catena.engine.circuit import Circuit
+from catena.engine.health import ITEMS_OWN
 from catena.engine.quota import Quota
 from catena.engine.window import AUTO_CEILING, Window
 from catena.types import Answer, Capabilities, Failure, Link
@@ -76,7 +77,7 @@ class Endpoint:
                     if limit is not None:
                         known = self._heard[at] = self._heard[at] or Quota.heard(limit, now)
                         known.hear(limit, now)
-            if not isinstance(answer, Failure) or not answer.retryable:
+            if not isinstance(answer, Failure) or answer.reason in ITEMS_OWN:
                 self.window.worked(began, now)
                 self._pause = FIRST_PAUSE
             elif answer.reason in TOO_MANY:
