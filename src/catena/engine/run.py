@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import signal
 import sqlite3
@@ -30,6 +31,8 @@ __all__ = ["Outcome", "Run", "task_of"]
 Watch = Callable[[Progress], Any]
 
 MOST_FILES = 16_384
+SELDOM = (20_000, 20, 100)
+"""How often to look for cycles: a call makes hundreds of objects and hardly a cycle."""
 
 
 @dataclass(frozen=True)
@@ -256,10 +259,12 @@ def _move_aside(folder: Path) -> None:
 def _run_async(work: Any) -> None:
     """Run on the fastest loop there is; signals are handled afterwards as before, while a loop leaves none handled."""
     _allow_connections()
-    before = signal.getsignal(signal.SIGTERM)
+    thresholds, before = gc.get_threshold(), signal.getsignal(signal.SIGTERM)
+    gc.set_threshold(*SELDOM)
     try:
         _fastest_run()(work)
     finally:
+        gc.set_threshold(*thresholds)
         with contextlib.suppress(ValueError, TypeError):  # not the main thread, or a handler of another kind
             signal.signal(signal.SIGTERM, before)
 

@@ -15,7 +15,7 @@ from catena.links.price import FREE, Price, find_price
 from catena.links.wire import Completion, bad_body, rate, retry_after, status_failure
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec, convert
-from catena.types import Answer, Capabilities, Failure, Usage, Vote
+from catena.types import Answer, Capabilities, Failure, Rate, Usage, Vote
 
 __all__ = ["OpenAILink", "open_link"]
 
@@ -24,6 +24,7 @@ OWNED = ("model", "messages", "stream")
 OPENAI = "https://api.openai.com/v1"
 MOST_BODY_BYTES = 4 << 20
 MOST_CONNECTIONS = 512
+LISTEN_SECONDS = 0.05
 UNLIMITED = 1 << 20  # tokens of an answer, where neither the task nor a price makes one mind
 
 
@@ -110,6 +111,7 @@ class OpenAILink:
         self._fields = self._request_fields()
         self._client: Any = None
         self._key = ""
+        self._listen_at = 0.0
 
     def _request_fields(self) -> dict[str, Any]:
         settings = self._settings
@@ -153,12 +155,20 @@ class OpenAILink:
         except Exception as error:  # noqa: BLE001 - whatever the client raises is about this call
             failure = _transport_failure(error, self._settings.timeout)
             return msgspec.structs.replace(failure, usage=Usage(latency_ms=_since(start)))
-        limits = rate(response.get_header)
+        limits = self._limits(response)
         if response.status != 200:
             used = Usage(latency_ms=_since(start))
             return msgspec.structs.replace(self._refused(response, answer), usage=used, rate=limits)
         read = self._read(answer, _since(start))
         return read if limits is None else msgspec.structs.replace(read, rate=limits)
+
+    def _limits(self, response: Any) -> Rate | None:
+        """Read the headers on limits, not more often than they are of use."""
+        now = time.perf_counter()
+        if response.status == 200 and now < self._listen_at:
+            return None
+        self._listen_at = now + LISTEN_SECONDS
+        return rate(response.get_header)
 
     def ready(self) -> None:
         """See that the key is there; see `types.Link`."""
