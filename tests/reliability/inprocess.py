@@ -17,6 +17,8 @@ class Books:
 
     Attributes:
         bought: How often each (fingerprint, prompt) was answered.
+        tries: How often each was asked about.
+        spent: What the provider charges for, in USD, tokens and calls; lost answers too.
         calls: How many answers there were since `at` was set.
         at: The number of the call at which `then` is called; 0 for none.
         then: May raise, or copy the run's folder.
@@ -25,6 +27,8 @@ class Books:
 
     def __init__(self):
         self.bought = Counter()
+        self.tries = Counter()
+        self.spent = [0.0, 0.0, 0.0]
         self.calls = self.at = self.in_flight = self.most_in_flight = 0
         self.then = None
 
@@ -47,53 +51,65 @@ def open_link(spec, task, where):
 
 
 class Fake:
-    """Answers at once or a little later, by a hash of the prompt: a label with a coarse confidence, or none."""
+    """Answers at once or a little later, by a hash of the prompt: a label with a coarse confidence, or none.
+
+    Its options: `mood` shapes its votes; `concurrency`; `usd` is what a token costs; `lost` is the share of first and second
+    tries that are charged although their answer is lost.
+    """
 
     def __init__(self, spec, task):
         self.name = spec.name
         self.render = Prompter(task)
-        self.capabilities = Capabilities("label_logprobs", concurrency=4, model="fake")
-        self.fingerprint = fingerprint(spec.name, "fake", task, mood=spec.options.get("mood", 0))
+        self._options = {"mood": 0, "concurrency": 4, "usd": 0.0, "lost": 0.0} | dict(spec.options)
+        self.capabilities = Capabilities(
+            "label_logprobs", concurrency=self._options["concurrency"], model="fake", most_failed=1.0
+        )
+        self.fingerprint = fingerprint(spec.name, "fake", task, mood=self._options["mood"])
         self._labels = list(task.labels)
 
     def most(self, prompt):
-        """Return an upper bound of one call."""
-        return Usage(cost_usd=0.0)
-
-    def most_usd(self, prompt):
-        """Return an upper bound of the price of one call."""
-        return 0.0
+        """Return an upper bound of one call: four times what the dearest one uses."""
+        tokens = 4 * 64
+        return Usage(tokens, 0, tokens * self._options["usd"])
 
     def ready(self):
         """Need nothing."""
 
     async def ask(self, prompts):
         """Answer each prompt."""
-        answers = []
-        for prompt in prompts:
-            books.in_flight += 1
-            books.most_in_flight = max(books.most_in_flight, books.in_flight)
-            try:
-                hashed = blake2b(f"{self.fingerprint.hex()}\0{prompt}".encode()).digest()
-                for _ in range(hashed[0] % 4):
-                    await asyncio.sleep(0)
-                books.calls += 1
-                if books.calls == books.at:
-                    books.then()
-                books.bought[self.fingerprint, prompt] += 1
-                answers.append(self._answer(hashed))
-            finally:
-                books.in_flight -= 1
-        return answers
+        return [await self._ask(prompt) for prompt in prompts]
 
-    def _answer(self, hashed):
+    async def _ask(self, prompt):
+        books.in_flight += 1
+        books.most_in_flight = max(books.most_in_flight, books.in_flight)
+        try:
+            book = self.fingerprint, prompt
+            books.tries[book] += 1
+            hashed = blake2b(f"{self.fingerprint.hex()}\0{prompt}\0".encode()).digest()
+            luck = blake2b(f"{hashed.hex()} {books.tries[book]}".encode()).digest()
+            for _ in range(luck[0] % 4):
+                await asyncio.sleep(0)
+            books.calls += 1
+            if books.calls == books.at:
+                books.then()
+            tokens = 1 + luck[1] % 64
+            usage = Usage(tokens, 0, tokens * self._options["usd"])
+            for at, amount in enumerate((usage.cost_usd, tokens, 1)):
+                books.spent[at] += amount
+            if books.tries[book] < 3 and luck[2] < 256 * self._options["lost"]:
+                return Failure("timeout", "no answer within 1 s", retryable=True, usage=Usage(), charged=True)
+            books.bought[book] += 1
+            return self._answer(hashed, usage)
+        finally:
+            books.in_flight -= 1
+
+    def _answer(self, hashed, usage):
         if hashed[1] < 25:
-            return Failure("no_label", "answered 'perhaps', which is no label", usage=Usage(calls=1))
+            return Failure("no_label", "answered 'perhaps', which is no label", usage=usage)
         label = self._labels[hashed[2] % len(self._labels)]
         confidence = None if hashed[3] < 10 else hashed[3] % 5 / 4
-        return Vote(
-            label, confidence, "label_logprobs" if confidence is not None else "none", usage=Usage(calls=1)
-        )
+        source = "label_logprobs" if confidence is not None else "none"
+        return Vote(label, confidence, source, usage=usage)
 
     async def close(self):
         """Hold nothing."""
