@@ -55,7 +55,8 @@ def test_storm(tmp_path):
     wanted = ROWS + ROWS // 2
     assert sum(votes_in(tmp_path / "r").values()) == wanted
     assert len(calls) <= 1.5 * wanted
-    assert max(call.attempt for call in calls) <= 6
+    tries = Counter(call.key for call in calls if not call.fault.startswith("429"))
+    assert max(tries.values()) <= 6  # a rate limit is no fault of the question
     assert not too_early(calls)
     again = Counter(call.key for call in calls)
     assert all(again[call.key] == call.attempt for call in calls if call.fault in ODD)
