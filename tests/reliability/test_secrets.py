@@ -45,6 +45,8 @@ def echo(fault):
         said = {
             "plain text": f"no JSON but {key}".encode(),
             "no label": completion(f"I saw {key}"),
+            "in JSON": completion(json.dumps({"label": "favor", "note": key})),
+            "cut": completion("x" * 60 + key),
             "refusal": completion(None, message={"role": "assistant", "content": None, "refusal": f"Not with {key}"}),
             "model": json.dumps({"model": key, "system_fingerprint": key, **json.loads(completion("favor"))} | {"model": key}).encode(),
             "label and key": completion("favor", finish_reason=key),
@@ -56,7 +58,7 @@ def echo(fault):
 
 PASSING = ("429", "500", "plain text")
 FAULTS = ("401", "no label", "model", "500", "400", "403", "404", "429", "quota", "context_length", "content_filter", "plain text",
-          "label and key")  # fmt: skip
+          "label and key", "refusal", "in JSON", "cut")  # fmt: skip
 
 
 def files_under(folder):
@@ -70,7 +72,13 @@ def hits(*places):
     for place in places:
         content = place.read_bytes() if isinstance(place, Path) else place.encode()
         for key in CANARIES.values():
-            spellings = [key, key.replace("/", "\\/"), json.dumps(key)[1:-1], key.removeprefix("sk-")]
+            spellings = [
+                key,
+                key.replace("/", "\\/"),
+                json.dumps(key)[1:-1],
+                key.removeprefix("sk-"),
+                key[:9],
+            ]
             found += [place for spelling in spellings if spelling.encode() in content]
     return found
 
