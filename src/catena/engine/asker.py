@@ -21,6 +21,7 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 LONGEST_REFUSED = 600.0
 """Seconds that a prompt may wait for a rate limit in all; a server that asks for more stops the run."""
+SPARE = 1.25
 TOKENS_OF_BOUND = 0.5
 """What share of its upper bound of tokens a call uses, before any has said."""
 
@@ -91,8 +92,8 @@ class CallAsker:
         async with asyncio.TaskGroup() as group:
 
             def widen() -> None:
-                """Have as many workers as there may be calls in flight."""
-                while self._workers < min(self._gate.endpoint.window.size, self._gate.ceiling):
+                """Have as many workers as there may be calls in flight, and some that hand answers on."""
+                while self._workers < SPARE * min(self._gate.endpoint.window.size, self._gate.ceiling):
                     self._workers += 1
                     group.create_task(self._work(questions, answered, group, widen))
 
