@@ -2,9 +2,12 @@
 
 import os
 
-__all__ = ["FIGURES", "SOAK", "figure", "many"]
+__all__ = ["FIGURES", "IN_MEMORY", "SOAK", "figure", "many"]
 
 SOAK = bool(os.environ.get("CATENA_SOAK"))
+IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where thousands of small run folders are quickly made; None for the usual place."""
+
 FIGURES: dict[str, str] = {}
 """What was measured, by promise; the terminal summary prints it."""
 

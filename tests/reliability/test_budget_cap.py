@@ -2,12 +2,15 @@
 
 import random
 import shutil
+import tempfile
 from collections import Counter
+from pathlib import Path
 
+import pytest
 import yaml
 from inprocess import Books, books, install
 from live import answers_of
-from soak import figure, many
+from soak import IN_MEMORY, figure, many
 
 from catena.engine.budget import BudgetError
 from catena.engine.run import Run
@@ -26,7 +29,7 @@ from chains import (
     texts,
 )
 
-RUNS = many(60, 1_000)
+RUNS = many(30, 1_000)
 KINDS = ("usd", "tokens", "calls")
 BOUND = 4 * 64  # tokens: the upper bound of a call that `inprocess.Fake` states
 
@@ -63,7 +66,14 @@ def forget():
         setattr(books, name, value)
 
 
-def test_overshoot(tmp_path, monkeypatch):
+@pytest.fixture
+def in_memory():
+    """A folder for many small runs."""
+    with tempfile.TemporaryDirectory(prefix="catena-budget-", dir=IN_MEMORY) as folder:
+        yield Path(folder)
+
+
+def test_overshoot(in_memory, monkeypatch):
     """Runs with random prices, failures, links and caps: what is charged stays within the cap plus the calls in flight.
 
     Then a larger budget finishes each run to the labels of an unbroken one, and no answer is bought twice.
@@ -74,7 +84,7 @@ def test_overshoot(tmp_path, monkeypatch):
     for seed in range(RUNS):
         draw = random.Random(seed)
         chain, rows, kind, share = draw_run(draw)
-        out, unbroken = tmp_path / f"r{seed}", tmp_path / f"u{seed}"
+        out, unbroken = in_memory / f"r{seed}", in_memory / f"u{seed}"
         forget()
         assert finishes(chain_task(*chain, data={"id": "id"}), rows, unbroken)
         cap = share * books.spent[kind]

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 from inprocess import books, install
 from live import MOST_UNCOMMITTED
-from soak import SOAK, figure, many
+from soak import IN_MEMORY, SOAK, figure, many
 
 from catena.engine.run import Run
 from catena.errors import ChangedError, LinkError, StoppedError
@@ -32,9 +32,6 @@ from catena.links.identity import vote_key
 from chains import LABELS, chain_task, label_bytes, votes_in
 
 SEQUENCES = many(40, 1000)
-IN_MEMORY = (
-    "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-)  # a thousand sequences are many small files
 IN_FLIGHT = 8  # two links with four calls each
 PROMPTS = ("What does it say?", "What is meant by it?", "Which?")
 SHARES = (
