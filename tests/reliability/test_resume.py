@@ -71,11 +71,12 @@ class Resuming(RuleBasedStateMachine):
 
     # -- what a user changes ------------------------------------------------------------------------------------
 
-    @initialize(first=st.lists(st.tuples(texts, golds), min_size=5, max_size=25))
-    def begin(self, first):
-        """Start with some rows."""
-        for text, gold in first:
-            self._insert(len(self.rows), text, gold)
+    @initialize(first=st.lists(st.tuples(texts, golds), min_size=5, max_size=25), gold=st.booleans())
+    def begin(self, first, gold):
+        """Start with some rows, with or without gold."""
+        self.gold = gold
+        for text, label in first:
+            self._insert(len(self.rows), text, label)
 
     def _insert(self, at, text, gold):
         self.rows.insert(at % (len(self.rows) + 1), [f"i{self.next_id}", text, gold])
@@ -150,6 +151,20 @@ class Resuming(RuleBasedStateMachine):
         books.bought = mine
         assert label_bytes(self.out) == label_bytes(self.folder / "fresh")
         shutil.rmtree(self.folder / "fresh")
+
+    @rule(at=places, gold=golds)
+    def finish_and_learn(self, at, gold):
+        """Nothing but a true label changes after the run has ended."""
+        self.finish()
+        self.rows[at % len(self.rows)][2] = gold
+        self.finish()
+
+    @rule(policy=st.sampled_from(SHARES), aggregate=st.sampled_from(["rank", "last"]))
+    def finish_and_decide_otherwise(self, policy, aggregate):
+        """Nothing but the decision changes after the run has ended."""
+        self.finish()
+        self.task |= {"policy": policy, "aggregate": aggregate}
+        self.finish()
 
     @rule(at=calls)
     def fail(self, at):
@@ -264,7 +279,7 @@ def test_resuming(monkeypatch):
         Resuming,
         settings=settings(
             max_examples=SEQUENCES,
-            stateful_step_count=20,
+            stateful_step_count=many(12, 20),
             deadline=None,
             database=None,
             phases=(Phase.generate, *([Phase.shrink] if SOAK else [])),
