@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import hashlib
+import signal
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -253,22 +254,24 @@ def _move_aside(folder: Path) -> None:
 
 
 def _run_async(work: Any) -> None:
+    """Run on the fastest loop there is; signals are handled afterwards as before, while a loop leaves none handled."""
     _allow_connections()
-    thresholds = gc.get_threshold()
+    thresholds, before = gc.get_threshold(), signal.getsignal(signal.SIGTERM)
     gc.set_threshold(*SELDOM)
     try:
-        _run_loop(work)
+        _fastest_run()(work)
     finally:
         gc.set_threshold(*thresholds)
+        with contextlib.suppress(ValueError, TypeError):  # not the main thread, or a handler of another kind
+            signal.signal(signal.SIGTERM, before)
 
 
-def _run_loop(work: Any) -> None:
+def _fastest_run() -> Callable[[Any], None]:
     try:
         import uvloop  # noqa: PLC0415 - not on Windows
     except ImportError:  # pragma: no cover - Windows
-        asyncio.run(work)
-    else:
-        uvloop.run(work)
+        return asyncio.run
+    return uvloop.run
 
 
 def _allow_connections() -> None:
