@@ -18,10 +18,16 @@ BROKEN = Failure("server", "broken", retryable=True, usage=Usage(calls=1))
 USED = Usage(10, 1, 0.5, 20.0, 1)
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """Let an endpoint that refuses all calls not pause in real time."""
+    monkeypatch.setattr("catena.engine.endpoint.FIRST_PAUSE", 0.0)
+
+
 class Scripted:
     """A link that gives each prompt the answers of its script, one per try."""
 
-    name, fingerprint, capabilities = "scripted", b"", Capabilities(batch=8)
+    name, fingerprint, capabilities = "scripted", b"", Capabilities(batch=8, concurrency=None)
 
     def __init__(self, **script):
         self.script = {prompt: list(answers) for prompt, answers in script.items()}

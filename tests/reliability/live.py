@@ -94,7 +94,7 @@ def answers_of(out):
         return {
             (name, row): answer
             for name, (number, _) in ledger.links().items()
-            for row, answer, _ in ledger.answers(number)
+            for row, _, answer, _ in ledger.answers(number)
         }
     finally:
         ledger.close()

@@ -158,3 +158,15 @@ def test_through_the_command(tmp_path):
         assert provider.stats()["answered"] == 300
         assert run("unbroken")[0] == 0
     assert label_bytes(tmp_path / "r") == label_bytes(tmp_path / "unbroken")
+
+
+def test_the_same_command_again_does_not_creep_over_the_cap(tmp_path, monkeypatch):
+    """What lost answers may have cost is remembered: however often a capped run is resumed, the cap holds."""
+    install(monkeypatch)
+    monkeypatch.setattr("catena.engine.asker.FIRST_PAUSE", 0.001)
+    forget()
+    link = {"name": "l", "kind": "fake", "usd": 0.001, "concurrency": 4, "lost": 0.5}
+    task = chain_task(link, data={"id": "id"}, budget={"usd": 3.0})
+    for _ in range(10):
+        assert not finishes(task, rows_of(texts(400)), tmp_path / "r")
+    assert books.spent[0] <= 3.0

@@ -78,12 +78,24 @@ class Pipeline:
         self.progress.budget = self._budget
         self._stages = self._build()
         self._seconds = [0.0] * len(self._stages)
+        with _signals(self.stop):
+            await self._work()
+        if self._error:
+            raise self._error
+        if self._stopping:
+            raise StoppedError(
+                f"stopped by {self._stopping}; every vote so far is kept.", "The same command goes on."
+            )
+        if self._failed:
+            raise self._budget_error()
+
+    async def _work(self) -> None:
+        """Run all links, then commit what they have said and free what they hold, however they ended."""
         writer = self._ledger.writer(self._committed)
         try:
-            with _signals(self.stop):
-                async with asyncio.TaskGroup() as group:
-                    for at, stage in enumerate(self._stages):
-                        group.create_task(self._run_stage(at, stage, writer))
+            async with asyncio.TaskGroup() as group:
+                for at, stage in enumerate(self._stages):
+                    group.create_task(self._run_stage(at, stage, writer))
         except BaseExceptionGroup as several:
             raise _first(several) from None
         except asyncio.CancelledError:
@@ -97,14 +109,7 @@ class Pipeline:
                     await link.close()
             for number, seconds in zip(self._numbers, self._seconds, strict=True):
                 self._ledger.add_seconds(number, seconds)
-        if self._error:
-            raise self._error
-        if self._stopping:
-            raise StoppedError(
-                f"stopped by {self._stopping}; every vote so far is kept.", "The same command goes on."
-            )
-        if self._failed:
-            raise self._budget_error()
+            self._ledger.put(spent=self._budget.spent)
 
     def stop(self, why: str) -> None:
         """Finish the calls in flight, begin no other; a second time, stop at once."""
@@ -187,14 +192,12 @@ class Pipeline:
 
 
 def _spent(ledger: Ledger) -> Usage:
-    """Return what a run has used so far, with links that are no longer in its chain."""
+    """Return what a run has used so far, with links that are no longer in its chain and answers that were lost."""
     used = [ledger.spent(number) for number, _ in ledger.links().values()]
-    return Usage(
-        sum(each["prompt_tokens"] for each in used),
-        sum(each["completion_tokens"] for each in used),
-        sum(each["cost_usd"] or 0.0 for each in used),
-        calls=sum(each["calls"] for each in used),
-    )
+    tokens = sum(each["prompt_tokens"] + each["completion_tokens"] for each in used)
+    usd, calls = sum(each["cost_usd"] or 0.0 for each in used), sum(each["calls"] for each in used)
+    charged = ledger.get("spent") or (0.0, 0.0, 0.0)
+    return Usage(max(tokens, int(charged[1])), 0, max(usd, charged[0]), calls=max(calls, int(charged[2])))
 
 
 @contextlib.contextmanager

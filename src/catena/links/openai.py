@@ -111,6 +111,7 @@ class OpenAILink:
         self._fields = self._request_fields()
         self._client: Any = None
         self._key = ""
+        self._spellings: frozenset[bytes] = frozenset()
         self._listen_at = 0.0
 
     def _request_fields(self) -> dict[str, Any]:
@@ -151,7 +152,7 @@ class OpenAILink:
         start = time.perf_counter()
         try:
             response = await client.post(self._url).body_bytes(body).build().send()
-            answer = bytes(await response.bytes())
+            answer = self._hide(bytes(await response.bytes()))
         except Exception as error:  # noqa: BLE001 - whatever the client raises is about this call
             failure = _transport_failure(error, self._settings.timeout)
             return msgspec.structs.replace(failure, usage=Usage(latency_ms=_since(start)))
@@ -184,6 +185,10 @@ class OpenAILink:
             raise LinkError(
                 f"{self._where}: the key in {variable} has characters that no key has.", "Set it anew."
             )
+        if len(self._key) >= SHORTEST_KEY:
+            self._spellings = frozenset(
+                {self._key.encode(), _encode(self._key)[1:-1], self._key.replace("/", "\\/").encode()}
+            )
 
     def _connect(self) -> Any:
         from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - only needed once there is something to ask
@@ -208,7 +213,6 @@ class OpenAILink:
         """Return the failure that a status says, or raise where it concerns the whole link."""
         said = body[:MOST_BODY_BYTES].decode(errors="replace")
         failure = status_failure(response.status, said, retry_after(response.get_header))
-        failure = msgspec.structs.replace(failure, message=self._hide(failure.message))
         if (response.status in _WAYS and failure.reason != "filtered") or failure.reason == "refused_key":
             way = _WAYS.get(response.status, "Check the account.").format(self._variable)
             if response.status == 401 and self._variable is None:
@@ -216,17 +220,18 @@ class OpenAILink:
             raise LinkError(f"{self._where}: {failure.message.rstrip('.')}.", way)
         return failure
 
-    def _hide(self, text: str) -> str:
-        """Take the key out of what a server said: some show what they were sent."""
-        return text.replace(self._key, "***") if len(self._key) >= SHORTEST_KEY else text
+    def _hide(self, body: bytes) -> bytes:
+        """Take the key out of what a server said, before any of it is cut: some show what they were sent."""
+        for spelling in self._spellings:
+            body = body.replace(spelling, b"***")
+        return body
 
     def _read(self, body: bytes, latency: float) -> Answer:
         try:
             completion = _decode(body)
             choice = completion.choices[0]
         except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
-            broken = bad_body(error, body, latency)
-            return msgspec.structs.replace(broken, message=self._hide(broken.message))
+            return bad_body(error, body, latency)
         usage = self._usage(completion, latency)
         text = choice.message.content or ""
         failure = choice.failure(text)
@@ -235,16 +240,11 @@ class OpenAILink:
             if isinstance(found, Found) and not (found.open and choice.finish_reason == "length"):
                 return self._vote(completion, text, found, usage)
             reason = "cut" if choice.finish_reason == "length" else getattr(found, "reason", "cut")
-            failure = Failure(reason, self._hide(_no_label(text, reason, self._scorer.labels)))
-        return msgspec.structs.replace(
-            failure, text=self._hide(text), usage=usage, model=self._model(completion)
-        )
-
-    def _model(self, completion: Completion) -> str:
-        return self._hide(completion.fingerprint)
+            failure = Failure(reason, _no_label(text, reason, self._scorer.labels))
+        return msgspec.structs.replace(failure, text=text, usage=usage, model=completion.fingerprint)
 
     def _vote(self, completion: Completion, text: str, found: Found, usage: Usage) -> Vote:
-        tokens, model = completion.choices[0].tokens(), self._model(completion)
+        tokens, model = completion.choices[0].tokens(), completion.fingerprint
         if not tokens:
             return Vote(found.label, None, "none", None, text, usage, model)
         scores = self._scorer.score(
