@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.engine.asker import CallAsker
+from catena.engine.asker import Asker, CallAsker
+from catena.engine.batches import BatchAsker, Desk
 from catena.engine.budget import Budget, BudgetError
 from catena.engine.endpoint import Gate, endpoints
 from catena.engine.inbox import Inbox
@@ -74,9 +75,9 @@ class Pipeline:
         self._gates = endpoints(self._links)
         for progress, gate in zip(self.progress.links, self._gates, strict=True):
             progress.gate = gate
-        self._stages = self._build()
-        self._seconds = [0.0] * len(self._stages)
         writer = self._ledger.writer(self._committed)
+        self._stages = self._build(writer)
+        self._seconds = [0.0] * len(self._stages)
         try:
             with _signals(self.stop):
                 async with asyncio.TaskGroup() as group:
@@ -149,13 +150,33 @@ class Pipeline:
         most = link.most(link.render(self._ledger.items([0])[0]))
         return (most.cost_usd or 0.0) if most else 0.0
 
-    def _build(self) -> list[Stage]:
+    def _asker(self, at: int, writer: Writer) -> Asker:
+        link, progress = self._links[at], self.progress.links[at]
+        batching = getattr(link, "batches", None)
+        if batching is None:
+            return CallAsker(link, self._gates[at], self._budget, self._fail)
+        tell = self.progress.warnings.append
+        return BatchAsker(
+            Desk(
+                link,
+                batching,
+                self._numbers[at],
+                self._ledger,
+                writer,
+                self._budget,
+                progress,
+                tell,
+                self._fail,
+            )
+        )
+
+    def _build(self, writer: Writer) -> list[Stage]:
         inboxes = [Inbox(range(len(self._tie)))] + [Inbox() for _ in self._links[1:]]
         last = len(self._links) - 1
         return [
             Stage(
                 link=link,
-                asker=CallAsker(link, self._gates[at], self._budget, self._fail),
+                asker=self._asker(at, writer),
                 number=self._numbers[at],
                 labels=tuple(self._task.labels),
                 board=self.boards[at],

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable
 
 from catena.errors import LedgerError
+from catena.ledger.batches import BATCHES_TABLE
 
 __all__ = ["APPLICATION_ID", "VERSION", "create", "migrate"]
 
@@ -27,7 +28,12 @@ CREATE TABLE asked (
     link INTEGER NOT NULL, row INTEGER NOT NULL, key BLOB NOT NULL, PRIMARY KEY (link, row)) WITHOUT ROWID;
 """
 
-_MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = []
+
+def _add_batches(connection: sqlite3.Connection) -> None:
+    connection.execute(BATCHES_TABLE)
+
+
+_MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_add_batches]
 """Function i brings version i + 1 to version i + 2."""
 
 VERSION = len(_MIGRATIONS) + 1
@@ -36,7 +42,7 @@ VERSION = len(_MIGRATIONS) + 1
 def create(connection: sqlite3.Connection) -> None:
     """Make the tables of the newest version in an empty database."""
     connection.executescript(
-        f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+        f"BEGIN IMMEDIATE; {_TABLES} {BATCHES_TABLE}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
     )
 
 

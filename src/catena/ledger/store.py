@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from catena.data.cells import as_text
 from catena.errors import InputError, LedgerError
+from catena.ledger.batches import BatchRecord, answered_keys, read_batches
 from catena.ledger.rows import VOTE_COLUMNS, answer_from
 from catena.ledger.schema import create, migrate
 from catena.ledger.writer import Writer
@@ -314,6 +315,16 @@ class Ledger:
         seconds = self._db.execute("SELECT seconds FROM links WHERE link = ?", (link,)).fetchone()[0]
         names = ("calls", "prompt_tokens", "completion_tokens", "cost_usd", "seconds")
         return dict(zip(names, (*row, seconds), strict=True))
+
+    # -- batches ------------------------------------------------------------------------------------------------
+
+    def batches(self, link: int | None = None) -> list[BatchRecord]:
+        """Return all batches of the run, or those of a link, oldest first."""
+        return read_batches(self._db, link)
+
+    def answered(self, link: int, keys: Sequence[bytes]) -> set[bytes]:
+        """Return which of these keys of a link have an answer."""
+        return answered_keys(self._db, link, keys)
 
 
 class _transaction:  # noqa: N801 - a context manager that reads as a word
