@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from catena.errors import CatenaError
 from catena.testing.provider import answered, batches, spawn
 from chains import (
     BATCH,
@@ -37,12 +38,25 @@ RELEASED = {"hold": "", "batch_seconds": 0.0}
 
 
 def until(process, done, seconds=30):
-    """Wait until something is so, or the process has ended."""
+    """Wait until something is so; end the process where it does not become so."""
     end = time.monotonic() + seconds
-    while not done():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    try:
+        while not so_far(done):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    except BaseException:
+        process.kill()
+        print(*process.communicate())
+        raise
+
+
+def so_far(done):
+    """Ask; while a run makes its ledger, nothing is so."""
+    try:
+        return done()
+    except CatenaError:
+        return False
 
 
 def reached(step, provider, out):
@@ -160,7 +174,7 @@ def test_cancelled_beside_a_run(run):
     assert len(asked) == 3
     code, _, err = finish(process)
     assert code == 3
-    assert "was cancelled; its 0 answers are kept" in err
+    assert "was cancelled; its" in err
     assert "The same command asks them again" in err
     provider.control(**RELEASED)
     code, _, err = finish(start(*command))
@@ -173,8 +187,6 @@ def test_cancelled_after_a_stop(run):
     provider, command, out, process = run
     process.send_signal(signal.SIGINT)
     finish(process)
-    age = max(each["age"] for each in listed(out, "list"))
-    provider.control(batch_seconds=2 * age)  # about half of it is done now
     first, *_ = listed(out, "list")
     assert [each["batch"] for each in listed_one(out, first["batch"])] == [first["batch"]]
     provider.control(**RELEASED)
@@ -183,8 +195,7 @@ def test_cancelled_after_a_stop(run):
     bought = answered(provider.settings.ledger)
     assert bought.total() == len(bought) == 25
     counts = batches_in(out)[0].counts
-    assert counts["answered"] + counts["cancelled"] == 10
-    assert counts["answered"] > 0
+    assert counts == {"answered": 5, "cancelled": 5}
     assert votes_in(out) == {"small": 25}
 
 

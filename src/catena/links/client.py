@@ -131,7 +131,8 @@ class Client:
             LinkError: The status says that the link is unusable as a whole.
         """
         client = self._client or self._connect()
-        request = client.get(url).timeout(timedelta(seconds=seconds)).build_streamed()
+        request = client.get(url).timeout(timedelta(seconds=seconds))
+        request = request.streamed_read_buffer_limit(0).build_streamed()  # each piece as it comes
         try:
             async with request as response:
                 if response.status == 200:

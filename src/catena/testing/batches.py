@@ -39,7 +39,7 @@ class Asked(msgspec.Struct, gc=False):
 
 
 class Batch(msgspec.Struct, gc=False):
-    """A batch; its requests are worked on evenly over the time that it takes."""
+    """A batch; its requests are worked on when it ends."""
 
     id: str
     flavour: Flavour
@@ -168,13 +168,13 @@ class BatchDesk:
     # -- how a batch is -----------------------------------------------------------------------------------------
 
     def _advance(self, batch: Batch) -> None:
-        """Work on a batch as far as the time has come; write its results at its end."""
+        """End a batch whose time has come, or that is cancelled, and write its results."""
         if batch.ended is not None or batch.invalid:
             return
-        now, takes = time.time(), self._desk.settings.batch_seconds
-        share = 1.0 if now - batch.created >= takes else (now - batch.created) / takes
-        if share < 1 and batch.cancelled is None:
+        has, now = self._desk.settings, time.time()
+        if batch.cancelled is None and now - batch.created < has.batch_seconds:
             return
+        share = 1.0 if batch.cancelled is None else has.batch_done
         for asked in batch.asked[: int(share * len(batch.asked))]:
             asked.done = True
         batch.ended = now

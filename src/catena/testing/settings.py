@@ -41,6 +41,7 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         fingerprint: The `system_fingerprint`.
         down: Whether connections are closed without an answer (only `/control` answers).
         batch_seconds: Seconds that a batch takes.
+        batch_done: Share of a batch that is worked on when it is cancelled.
         batch_faults: What becomes of a request in a batch -> its share: `errored`, `invalid`, `expired`, `missing`,
             `garbled`, and `duplicate` or `unknown`: a line of results too many.
         batch_shuffle: Whether results come in another order.
@@ -75,6 +76,7 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     fingerprint: str = "fp_fake"
     down: bool = False
     batch_seconds: float = 0.0
+    batch_done: float = 0.5
     batch_faults: Share = {}
     batch_shuffle: bool = False
     batch_invalid: str = ""
