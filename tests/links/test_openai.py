@@ -195,7 +195,7 @@ ECHOES = {
 def test_key_is_nowhere(server, tmp_path, monkeypatch, caplog, capfd, echo):
     """The key is in no file of the run, no message, no log and no output, even where a server shows what it was sent."""
     monkeypatch.setenv("CANARY_KEY", CANARY)
-    monkeypatch.setattr("catena.engine.retry.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("catena.engine.asker.FIRST_PAUSE", 0.001)
     caplog.set_level(logging.DEBUG)
     server.says = ECHOES[echo]
     task = chain_task(

@@ -47,7 +47,7 @@ def until(process, done, seconds=30):
             time.sleep(0.01)
     except BaseException:
         process.kill()
-        print(*process.communicate())
+        process.communicate()
         raise
 
 

@@ -38,7 +38,7 @@ def test_storm(tmp_path):
 
 def test_mostly_faults_stops(tmp_path, monkeypatch):
     """Where nearly all calls fail, the run stops with exit code 3 and its errors, before it has asked about all rows."""
-    monkeypatch.setattr("catena.engine.retry.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("catena.engine.asker.FIRST_PAUSE", 0.001)
     with FakeProvider(labels=list(LABELS), faults={"500": 0.97}) as provider:
         task = chain_task(openai(provider), openai(provider, "dear"), data={"id": "id"})
         with pytest.raises(Exception, match="of its last 50 calls failed: HTTP 500") as error:
@@ -51,7 +51,7 @@ def test_mostly_faults_stops(tmp_path, monkeypatch):
 
 def test_provider_goes_away(tmp_path, monkeypatch):
     """Where the provider goes away in the middle, the run stops, and it finishes when the provider is back."""
-    monkeypatch.setattr("catena.engine.retry.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("catena.engine.asker.FIRST_PAUSE", 0.001)
     with FakeProvider(labels=list(LABELS), latency=0.005) as provider:
         task = chain_task(openai(provider), openai(provider, "dear"), data={"id": "id"})
 

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -55,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = _take(arguments, "--debug")
     output = Output(json=_take(arguments, "--json"))
     # With --json, whatever else prints (click's help, a library) is for a person: it goes to stderr.
+    if argv is None:  # a supervisor's SIGTERM is a person's Ctrl+C
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.redirect_stdout(sys.stderr) if output.json else contextlib.nullcontext():
         code = _run(arguments, output, debug=debug)
     output.result({})  # where a command had nothing to say, as with --help

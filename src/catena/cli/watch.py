@@ -68,15 +68,16 @@ class Watcher:
     def _line(self, progress: Progress) -> str:
         parts = [
             f"{link.name}: {link.received:,} of {link.expected:,} received, {link.answered - link.forwarded:,} kept, "
-            f"{link.forwarded:,} forwarded, {link.failed:,} failed, {link.waits_for or _rate(rate)}"
+            f"{link.forwarded:,} forwarded, {link.failed:,} failed, "
+            + (link.waits_for or f"{_rate(rate)}, {link.in_flight:,} at a time")
             for link, rate in zip(progress.links, self._rates(), strict=True)
         ]
-        spent = money(sum(link.cost_usd for link in progress.links))
+        spent = progress.capped or money(sum(link.cost_usd for link in progress.links))
         return f"{'; '.join(parts)}; spent {spent}; {_clock(self._left())} left"
 
     def _table(self) -> Table:
         self._look()
-        names = ["link", "received", "kept", "forwarded", "failed", "calls/s", "spent", "left"]
+        names = ["link", "received", "kept", "forwarded", "failed", "calls/s", "at a time", "spent", "left"]
         links = self._progress.links if self._progress else []
         rows = [
             [
@@ -86,12 +87,16 @@ class Watcher:
                 f"{link.forwarded:,}",
                 f"{link.failed:,}",
                 _rate(rate),
+                f"{link.in_flight:,}",
                 money(link.cost_usd),
                 _clock(_seconds_left(link, rate)),
             ]
             for link, rate in zip(links, self._rates(), strict=True)
         ]
-        return table(None, names, rows, left=1)
+        made = table(None, names, rows, left=1)
+        if self._progress and self._progress.capped:
+            made.caption = f"of the budget: {self._progress.capped}"
+        return made
 
     def _look(self) -> None:
         """Remember how many answers each link has by now; drop what is older than the window."""

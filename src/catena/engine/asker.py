@@ -75,9 +75,8 @@ class CallAsker:
         self._sleep = sleep
         self._batch = link.capabilities.batch
         self.ahead = 2 * self._batch * gate.ceiling
-        self._places = asyncio.Semaphore(
-            4 * gate.ceiling
-        )  # for calls in flight and those that wait to try again
+        self._places = asyncio.Semaphore(4 * gate.ceiling)  # for questions that wait to be tried again
+        self._workers = 0
         self._random = random.Random()  # noqa: S311 - spreads calls over time, decides nothing
         self._stopped = False
         self._pauses = set[asyncio.Future[None]]()
@@ -90,12 +89,14 @@ class CallAsker:
     async def work(self, questions: Queue[Question], answered: Answered) -> None:
         """Take questions until there will be no more, and hand each one's answer on; see `Asker`."""
         async with asyncio.TaskGroup() as group:
-            while not self._stopped:
-                await self._places.acquire()
-                taken = await questions.take(self._batch)
-                if not taken:
-                    return
-                group.create_task(self._settle(taken, answered))
+
+            def widen() -> None:
+                """Have as many workers as there may be calls in flight."""
+                while self._workers < min(self._gate.endpoint.window.size, self._gate.ceiling):
+                    self._workers += 1
+                    group.create_task(self._work(questions, answered, group, widen))
+
+            widen()
 
     def stop(self) -> None:
         """Try nothing again, and end the pauses: what failed stays failed, and a later run asks again."""
@@ -103,50 +104,76 @@ class CallAsker:
         for pause in self._pauses:
             pause.cancel()
 
-    async def _settle(self, questions: Sequence[Question], answered: Answered) -> None:
+    async def _work(
+        self,
+        questions: Queue[Question],
+        answered: Answered,
+        group: asyncio.TaskGroup,
+        widen: Callable[[], None],
+    ) -> None:
+        """Ask one question after the other; one that has to be tried again does not hold the others up."""
+        while not self._stopped and (taken := await questions.take(self._batch)):
+            try:
+                answers = await self._call([prompt for _, prompt in taken], again=False)
+                if answers is None:
+                    return
+                widen()
+                if any(isinstance(answer, Failure) and answer.retryable for answer in answers):
+                    await self._places.acquire()
+                    group.create_task(self._again(taken, answers, answered))
+                else:
+                    for (key, _), answer in zip(taken, answers, strict=True):
+                        await answered(key, answer)
+            except LedgerError:
+                raise
+            except CatenaError as error:  # the others finish their calls, which are paid for
+                self._fail(error)
+                return
+
+    async def _again(self, taken: Sequence[Question], answers: Sequence[Answer], answered: Answered) -> None:
         try:
-            answers = await self.ask([prompt for _, prompt in questions])
-            for (key, _), answer in zip(questions, answers, strict=True):
-                if answer is not None:
-                    await answered(key, answer)
+            final = await self.insist([prompt for _, prompt in taken], answers)
+            for (key, _), answer in zip(taken, final, strict=True):
+                await answered(key, answer)
         except LedgerError:
             raise
-        except CatenaError as error:  # the others finish their calls, which are paid for
+        except CatenaError as error:
             self._fail(error)
         finally:
             self._places.release()
 
-    async def ask(self, prompts: Sequence[str]) -> list[Answer | None]:
-        """Return a vote or a final failure for each prompt, in order; None where it could not be asked any more.
+    async def insist(self, prompts: Sequence[str], answers: Sequence[Answer]) -> list[Answer]:
+        """Ask again, as long as that may help, about the prompts whose answers are failures that may pass.
+
+        Args:
+            prompts: All prompts of a first try.
+            answers: Its answers, in order.
+
+        Returns:
+            A vote or a final failure for each prompt, in order.
 
         Raises:
             LinkError: The link is unusable as a whole.
         """
-        answers: list[Answer | None] = [None] * len(prompts)
-        todo, attempt, tries, waited = list(range(len(prompts))), 0, 0, 0.0
-        while todo:
-            got = await self._call([prompts[at] for at in todo], again=attempt > 0)
-            if got is None:
-                break
-            failures = []
-            for at, answer in zip(todo, got, strict=True):
-                before = answers[at]
-                answers[at] = answer if before is None else _after(before, answer)
-                if isinstance(answer, Failure) and answer.retryable:
-                    failures.append((at, answer))
-            attempt += 1
-            tries += any(
-                failure.reason != "rate_limit" for _, failure in failures
-            )  # the prompt is not to blame
+        final, attempt, tries, waited = list(answers), 1, 0, 0.0
+        todo = list(range(len(prompts)))
+        while True:
+            failures = [
+                (at, answer) for at in todo if isinstance(answer := final[at], Failure) and answer.retryable
+            ]
+            # A rate limit is no fault of the prompt.
+            tries += any(failure.reason != "rate_limit" for _, failure in failures)
             pause = self._pause(attempt, [failure for _, failure in failures])
             if not failures or self._stopped or tries >= TRIES or waited + pause > LONGEST_REFUSED:
-                break
+                return final
             await self._wait(pause)
-            waited += pause
             todo = [at for at, _ in failures]
-            if self._stopped:
-                break
-        return answers
+            got = None if self._stopped else await self._call([prompts[at] for at in todo], again=True)
+            if got is None:
+                return final
+            attempt, waited = attempt + 1, waited + pause
+            for at, answer in zip(todo, got, strict=True):
+                final[at] = _after(final[at], answer)
 
     async def _call(self, prompts: Sequence[str], *, again: bool) -> Sequence[Answer] | None:
         """Make one call when it may be made; None where no call may follow."""

@@ -13,12 +13,14 @@ from catena.engine.circuit import Circuit
 from catena.engine.health import ITEMS_OWN
 from catena.engine.quota import Quota
 from catena.engine.window import AUTO_CEILING, Window
-from catena.types import Answer, Capabilities, Failure, Link
+from catena.types import Answer, Capabilities, Failure, Limit, Link
 
 __all__ = ["Endpoint", "Gate", "endpoints"]
 
 TOO_MANY = frozenset({"rate_limit", "overloaded", "timeout"})
 """Failures that say that there were too many calls."""
+TOKENS = 1
+"""Limits come in twos: on calls, and on tokens."""
 LEAST_PAUSE = 0.001
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 8.0
 
@@ -29,10 +31,14 @@ class Endpoint:
     Args:
         name: What to call it in messages.
         links: What each of its links can do.
+
+    Attributes:
+        waiting: How many calls wait to begin.
     """
 
     def __init__(self, name: str, links: Sequence[Capabilities]) -> None:
         self.window = Window(_largest(can.concurrency for can in links))
+        self.waiting = 0
         self.circuit = Circuit(name)
         self.gates: deque[Gate] = deque()
         now = monotonic()
@@ -48,10 +54,8 @@ class Endpoint:
     def begin(self, gate: "Gate", tokens: float) -> None:
         """Count a call that begins."""
         self.window.begin()
-        for quotas in (self.quotas, self._heard, gate.quotas):
-            for quota, amount in zip(quotas, (1.0, tokens), strict=True):
-                if quota:
-                    quota.use(amount)
+        for quota, of_tokens in gate.active:
+            quota.use(tokens if of_tokens else 1.0)
 
     def end(self, gate: "Gate", began: float, prompts: Sequence[str], answers: Sequence[Answer]) -> None:
         """Learn how a call ended, and let others begin.
@@ -68,15 +72,15 @@ class Endpoint:
                 self.window.collapse(now)
         finally:
             gate.in_flight -= 1
-            self.pump()
+            if self.waiting:
+                self.pump()
 
     def _learn(self, began: float, now: float, answers: Sequence[Answer]) -> None:
         for answer in answers:
             if answer.rate is not None:
                 for at, limit in enumerate((answer.rate.requests, answer.rate.tokens)):
                     if limit is not None:
-                        known = self._heard[at] = self._heard[at] or Quota.heard(limit, now)
-                        known.hear(limit, now)
+                        self._hear(at, limit, now)
             if not isinstance(answer, Failure) or answer.reason in ITEMS_OWN:
                 self.window.worked(began, now)
                 self._pause = FIRST_PAUSE
@@ -87,10 +91,14 @@ class Endpoint:
                     self._pause_until = max(self._pause_until, now + pause)
                     self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether there is a limit on tokens."""
-        return bool(self.quotas[1] or self._heard[1])
+    def _hear(self, at: int, limit: Limit, now: float) -> None:
+        quota = self._heard[at]
+        if quota is not None:
+            quota.hear(limit, now)
+            return
+        quota = self._heard[at] = Quota.heard(limit, now)
+        for gate in self.gates:
+            gate.active.append((quota, at == TOKENS))
 
     def stop(self) -> None:
         """Let everything that waits go on at once: it sees that it is stopped."""
@@ -107,12 +115,8 @@ class Endpoint:
         probe = self.circuit.wait(now, self.window.in_flight)
         if probe is None:
             return None
-        waits = [self._pause_until - now, probe]
-        for quotas in (self.quotas, self._heard, gate.quotas):
-            for quota, amount in zip(quotas, (1.0, tokens), strict=True):
-                if quota:
-                    waits.append(quota.wait(amount, now))
-        return max(0.0, *waits)
+        waits = [quota.wait(tokens if of_tokens else 1.0, now) for quota, of_tokens in gate.active]
+        return max(0.0, self._pause_until - now, probe, *waits)
 
     def pump(self) -> None:
         """Let the calls begin that may, one of each link in turn, and come back when the next one may."""
@@ -152,7 +156,13 @@ class Gate:
         self.in_flight = 0
         self.waiting: deque[tuple[asyncio.Future[None], float]] = deque()
         now = monotonic()
-        self.quotas = [_quota([can.requests_per_minute], now), _quota([can.tokens_per_minute], now)]
+        own = (can.requests_per_minute, can.tokens_per_minute)
+        self.active = [
+            (quota, at == TOKENS)
+            for at, named in enumerate(own)
+            for quota in (_quota([named], now), endpoint.quotas[at])
+            if quota
+        ]
         self._most = can.concurrency or AUTO_CEILING
         endpoint.gates.append(self)
 
@@ -169,7 +179,7 @@ class Gate:
     @property
     def counts_tokens(self) -> bool:
         """Whether `admit` needs to know how many tokens a call will use."""
-        return bool(self.quotas[1] or self.endpoint.counts_tokens)
+        return any(of_tokens for _, of_tokens in self.active)
 
     async def admit(self, tokens: float, *, again: bool = False) -> None:
         """Wait until a call may begin, and count it as begun; `leave` must follow.
@@ -182,6 +192,7 @@ class Gate:
             self._enter(tokens)
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.endpoint.waiting += 1
         if again:
             self.waiting.appendleft((future, tokens))
         else:
@@ -200,6 +211,7 @@ class Gate:
     def let_one_in(self) -> None:
         """Let the first call that waits begin."""
         future, tokens = self.waiting.popleft()
+        self.endpoint.waiting -= 1
         if not future.done():
             self._enter(tokens)
             future.set_result(None)
@@ -211,8 +223,8 @@ class Gate:
 
     def correct(self, expected: float, used: float) -> None:
         """Learn how many tokens a call has used."""
-        for quota in (self.endpoint.quotas[1], self.quotas[1]):
-            if quota:
+        for quota, of_tokens in self.active:
+            if of_tokens:
                 quota.use(used - expected)
 
     def _enter(self, tokens: float) -> None:

@@ -75,6 +75,7 @@ class Pipeline:
         self._gates = endpoints(self._links)
         for progress, gate in zip(self.progress.links, self._gates, strict=True):
             progress.gate = gate
+        self.progress.budget = self._budget
         writer = self._ledger.writer(self._committed)
         self._stages = self._build(writer)
         self._seconds = [0.0] * len(self._stages)
@@ -230,18 +231,20 @@ def _signals(stop: Callable[[str], None]) -> Iterator[None]:
             if task:
                 task.cancel()
 
-    installed = []
+    before = {}
     for number in names:
         with contextlib.suppress(
             NotImplementedError, RuntimeError, ValueError
         ):  # not the main thread, or Windows
+            usual = signal.getsignal(number)
             loop.add_signal_handler(number, handle, number)
-            installed.append(number)
+            before[number] = usual
     try:
         yield
     finally:
-        for number in installed:
+        for number, usual in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, usual)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

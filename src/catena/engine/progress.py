@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from catena.engine.budget import Budget
     from catena.engine.endpoint import Gate
 
 __all__ = ["LinkProgress", "Progress"]
@@ -42,3 +43,9 @@ class Progress:
     items: int
     links: list[LinkProgress] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    budget: "Budget | None" = None
+
+    @property
+    def capped(self) -> str:
+        """What is used of the budget, for a person; empty where there is none."""
+        return self.budget.said() if self.budget and self.budget.limited else ""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import sqlite3
 from collections.abc import Callable
@@ -29,6 +30,8 @@ __all__ = ["Outcome", "Run", "task_of"]
 Watch = Callable[[Progress], Any]
 
 MOST_FILES = 16_384
+SELDOM = (20_000, 20, 100)
+"""How often to look for cycles: a call makes hundreds of objects and hardly a cycle."""
 
 
 @dataclass(frozen=True)
@@ -254,6 +257,15 @@ def _move_aside(folder: Path) -> None:
 
 def _run_async(work: Any) -> None:
     _allow_connections()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(*SELDOM)
+    try:
+        _run_loop(work)
+    finally:
+        gc.set_threshold(*thresholds)
+
+
+def _run_loop(work: Any) -> None:
     try:
         import uvloop  # noqa: PLC0415 - not on Windows
     except ImportError:  # pragma: no cover - Windows

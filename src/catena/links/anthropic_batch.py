@@ -140,8 +140,7 @@ class AnthropicBatches:
         size = len(HEAD) + sent.path.stat().st_size - 1 + len(TAIL)
 
         def add(request: Any) -> Any:
-            headers = {"content-type": "application/json", "content-length": str(size)}
-            return request.headers(headers).body_stream(_body(sent, size))
+            return request.header("content-length", str(size)).body_stream(_body(sent, size))
 
         reply = await self._client.upload(self._url, UPLOAD_SECONDS, add)
         return self._client.decoded(reply, _batch).id

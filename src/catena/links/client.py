@@ -100,7 +100,7 @@ class Client:
     async def post(self, url: str, body: bytes) -> Reply | Failure:
         """Send JSON and return the answer, or why there is none, with the milliseconds that it took."""
         client = self._client or self._connect()
-        return await self.send(client.post(url).header("content-type", "application/json").body_bytes(body))
+        return await self.send(client.post(url).body_bytes(body))
 
     async def get(self, url: str, query: Mapping[str, str | int] | None = None) -> Reply | Failure:
         """Get a page; as `post`."""
@@ -156,7 +156,7 @@ class Client:
             .timeout(timedelta(seconds=self._timeout))
             .max_connections(self._connections)
             .follow_redirects(False)
-            .default_headers(self._headers(self._key))
+            .default_headers({"content-type": "application/json", **self._headers(self._key)})
             .build()
         )
         return self._client

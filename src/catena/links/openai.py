@@ -9,7 +9,7 @@ import msgspec
 from catena.confidence import Found, LabelScorer, Listed, Token
 from catena.errors import TaskError
 from catena.links.batch import BatchOptions, half
-from catena.links.client import Client, since
+from catena.links.client import Client, Reply, since
 from catena.links.identity import fingerprint
 from catena.links.openai_batch import OpenAIBatches
 from catena.links.price import FREE, Price, find_price
@@ -17,12 +17,13 @@ from catena.links.reading import read_label
 from catena.links.wire import Completion, bad_body, rate
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec, convert
-from catena.types import Answer, Capabilities, Failure, Usage, Vote
+from catena.types import Answer, Capabilities, Failure, Rate, Usage, Vote
 
 __all__ = ["OpenAILink", "open_link"]
 
 OWNED = ("model", "messages", "stream")
 OPENAI = "https://api.openai.com/v1"
+LISTEN_SECONDS = 0.05
 UNLIMITED = 1 << 20  # tokens of an answer, where neither the task nor a price makes one mind
 
 
@@ -115,6 +116,7 @@ class OpenAILink:
             if settings.mode == "batch"
             else None
         )
+        self._listen_at = 0.0
 
     def _request_fields(self) -> dict[str, Any]:
         settings = self._settings
@@ -144,7 +146,7 @@ class OpenAILink:
         reply = await self._client.post(self._url, _encode(self.question(prompt)))
         if isinstance(reply, Failure):
             return reply
-        limits = rate(reply.header)
+        limits = self._limits(reply)
         if reply.status != 200:
             used = Usage(latency_ms=since(start))
             return msgspec.structs.replace(self._client.refused(reply), usage=used, rate=limits)
@@ -156,6 +158,14 @@ class OpenAILink:
         if not prompt.isascii():  # half a surrogate pair has no form that can be sent
             prompt = prompt.encode(errors="replace").decode()
         return {"messages": [*self._system, {"role": "user", "content": prompt}], **self._fields}
+
+    def _limits(self, reply: Reply) -> Rate | None:
+        """Read the headers on limits, not more often than they are of use."""
+        now = time.perf_counter()
+        if reply.status == 200 and now < self._listen_at:
+            return None
+        self._listen_at = now + LISTEN_SECONDS
+        return rate(reply.header)
 
     def read(self, body: bytes, latency: float = 0.0) -> Answer:
         """Return the vote or the failure that an answer's body is.
