@@ -177,7 +177,7 @@ def test_errors(tmp_path, kind, monkeypatch):
         monkeypatch.setenv("KEY", "wrong-key-here")
         link = link_to(provider, kind, api_key_env="KEY")
         sent = file_of(link, tmp_path)
-        with pytest.raises(LinkError, match="HTTP 401.*Check the key in KEY"):
+        with pytest.raises(LinkError, match=r"HTTP 401.*Check the key in KEY"):
             work(link, lambda batches: batches.submit(sent))
         provider.control(down=True)
         with pytest.raises(CallError, match="connection failed"):
