@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from catena.engine.asker import Answered, Question
+from catena.engine.asker import Answered, Question, together
 from catena.engine.budget import Budget
 from catena.engine.harvest import Harvest
 from catena.engine.inbox import Queue
@@ -27,7 +27,7 @@ from catena.ledger.batches import BatchRecord, at_once, intend, saw, settle, sub
 from catena.ledger.writer import Writer
 from catena.links.batch import Batching, BatchProgress, custom_id
 from catena.links.client import CallError
-from catena.types import Answer, Failure, Link
+from catena.types import NOTHING_USED, Answer, Failure, Link, Usage
 
 __all__ = ["BatchAsker"]
 
@@ -57,6 +57,7 @@ class UnderWay:
         done: How many the provider has worked on.
         known_cancelled: Whether it was cancelled before this run looked at it.
         has_place: Whether it counts among the batches that may be open at a time.
+        used: What the answers used that this run has taken in.
     """
 
     record: BatchRecord
@@ -66,6 +67,7 @@ class UnderWay:
     done: int = 0
     known_cancelled: bool = False
     has_place: bool = False
+    used: Usage = NOTHING_USED
 
 
 @dataclass
@@ -229,13 +231,11 @@ class BatchAsker:
             if batch.record.remote is None:
                 await self._send(batch)
             seen = await self._wait(batch)
-            task = asyncio.current_task()
-            assert task is not None
-            self._idle.discard(task)
-            await self._settle(batch, seen)
-        finally:
             self._under_way.remove(batch)
+            self._idle -= {task for task in [asyncio.current_task()] if task}
+            await self._settle(batch, seen)
             self._say()
+        finally:
             if batch.has_place:
                 self._places.release()
 
@@ -309,7 +309,7 @@ class BatchAsker:
         harvest = await self._harvest(batch)
         harvest.end("cancelled" if seen.cancelled else "expired" if seen.said == "expired" else "missing")
         if desk.budget.limited:
-            desk.budget.settle(record.most, harvest.used)
+            desk.budget.settle(record.most, batch.used)
         settled = settle(record.shard, harvest.counts, harvest.used.cost_usd or 0.0)
         stopped_by_cancel = bool(batch.wanted and seen.cancelled and not batch.known_cancelled)
         again = bool(batch.wanted) and not stopped_by_cancel and not self._stopped
@@ -345,6 +345,7 @@ class BatchAsker:
         if key in batch.wanted:
             batch.wanted.discard(key)
             usage = msgspec.structs.replace(answer.usage, calls=batch.record.tries)
+            batch.used = together([batch.used, usage])
             await self._answered(key, msgspec.structs.replace(answer, usage=usage))
 
     async def _end_with(self, batch: UnderWay, failures: dict[bytes, Failure]) -> None:
@@ -377,7 +378,7 @@ class BatchAsker:
     async def _refuse(self, batch: UnderWay, message: str) -> None:
         """Write down that nothing comes of a batch, and say why."""
         desk, record = self._desk, batch.record
-        await desk.writer.do(settle(record.shard, {}, 0.0, "failed"))
+        await self._write_off(batch)
         record.path(self._folder).unlink(missing_ok=True)
         raise LinkError(
             f"link '{desk.link.name}': the provider refuses a batch of {record.count:,} questions: "
@@ -387,11 +388,16 @@ class BatchAsker:
 
     async def _give_up(self, batch: UnderWay) -> None:
         """Forget a batch that was never made and whose file is gone; a later run asks anew."""
-        await self._desk.writer.do(settle(batch.record.shard, {}, 0.0, "failed"))
+        await self._write_off(batch)
         raise LinkError(
             f"link '{self._desk.link.name}': {batch.record.path(self._folder)} is gone before its batch was made.",
             "The same command asks its questions again.",
         )
+
+    async def _write_off(self, batch: UnderWay) -> None:
+        if batch in self._under_way:
+            self._under_way.remove(batch)
+        await self._desk.writer.do(settle(batch.record.shard, {}, 0.0, "failed"))
 
     async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call until it works, for ten minutes at most."""
