@@ -6,97 +6,26 @@ once its answers are in the ledger, in the same commit that writes the intent fo
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
 from functools import partial
-from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from catena.engine.asker import Answered, Question, together
-from catena.engine.budget import Budget
+from catena.engine.courier import TRIES, Courier, Desk, UnderWay
 from catena.engine.harvest import Harvest
 from catena.engine.inbox import Queue
-from catena.engine.progress import LinkProgress
-from catena.engine.spool import Spool, leftovers, sent, sweep
+from catena.engine.spool import Spool, leftovers, sweep
 from catena.errors import CatenaError, LedgerError, LinkError
-from catena.ledger import Ledger
-from catena.ledger.batches import BatchRecord, at_once, intend, saw, settle, submitted
-from catena.ledger.writer import Writer
-from catena.links.batch import Batching, BatchProgress, custom_id
-from catena.links.client import CallError
-from catena.types import NOTHING_USED, Answer, Failure, Link, Usage
+from catena.ledger.batches import BatchRecord, at_once, intend, settle
+from catena.links.batch import BatchProgress, custom_id
+from catena.types import Answer, Failure
 
-__all__ = ["BatchAsker"]
-
-T = TypeVar("T")
+__all__ = ["BatchAsker", "Desk"]
 
 AHEAD = 1024
 BLOCK = 256
-TRIES = 3
-"""How often a question may be in a batch; then its failure is final for this run."""
-FIRST_LOOK = 1.0
-SLOWER = 1.5
-SETTLE_SECONDS = 10.0
-"""How long a batch may take to show up in the provider's list."""
-OUTAGE_SECONDS = 600.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
-
-
-@dataclass(eq=False)
-class UnderWay:
-    """A batch that answers are expected of.
-
-    Args:
-        record: What the ledger knows of it.
-        keys: All its questions.
-        wanted: Those that have no answer yet.
-        adopted: Whether an earlier run has begun it.
-        done: How many the provider has worked on.
-        known_cancelled: Whether it was cancelled before this run looked at it.
-        has_place: Whether it counts among the batches that may be open at a time.
-        used: What the answers used that this run has taken in.
-    """
-
-    record: BatchRecord
-    keys: frozenset[bytes]
-    wanted: set[bytes]
-    adopted: bool = False
-    done: int = 0
-    known_cancelled: bool = False
-    has_place: bool = False
-    used: Usage = NOTHING_USED
-
-
-@dataclass
-class Desk:
-    """What a batch asker works with.
-
-    Args:
-        link: The link.
-        batching: Its batch endpoint.
-        number: Its number in the ledger.
-        ledger: Knows the batches.
-        writer: Writes them down.
-        budget: Each shard's upper bound is reserved from it before the intent is written.
-        progress: Counts, and the line that says what is waited for.
-        tell: Takes a line for the user.
-        fail: Takes an error that makes the link unusable as a whole, or None for the budget's end.
-        sleep: Waits that many seconds.
-    """
-
-    link: Link
-    batching: Batching
-    number: int
-    ledger: Ledger
-    writer: Writer
-    budget: Budget
-    progress: LinkProgress
-    tell: Callable[[str], None]
-    fail: Callable[[CatenaError | None], None]
-    sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
 
 
 class BatchAsker:
@@ -106,11 +35,11 @@ class BatchAsker:
         self.ahead = AHEAD
         self._desk = desk
         self._folder = desk.ledger.folder
+        self._courier = Courier(desk)
         self._under_way: list[UnderWay] = []
         self._places = asyncio.Semaphore(desk.batching.most_open)
         self._idle = set[asyncio.Task[None]]()  # may be cancelled; the others harvest
         self._stopped = False
-        self._random = random.Random()  # noqa: S311 - spreads calls over time, decides nothing
         self._group: asyncio.TaskGroup
         self._answered: Answered
 
@@ -142,8 +71,8 @@ class BatchAsker:
         """Finish harvests under way and begin nothing; what is at the provider goes on there."""
         if self._stopped:
             return
-        self._stopped = True
-        if open_ := [batch.record.count for batch in self._under_way]:
+        self._stopped = self._courier.stopped = True
+        if open_ := [batch.record.count for batch in self._under_way if not batch.over]:
             batches = f"{len(open_)} batch goes" if len(open_) == 1 else f"{len(open_)} batches go"
             self._desk.tell(
                 f"link '{self._desk.link.name}': {batches} on at the provider, with {sum(open_):,} questions; "
@@ -229,8 +158,8 @@ class BatchAsker:
     async def _see_through(self, batch: UnderWay) -> None:
         try:
             if batch.record.remote is None:
-                await self._send(batch)
-            seen = await self._wait(batch)
+                await self._courier.send(batch)
+            seen = await self._courier.watch(batch, self._say)
             self._under_way.remove(batch)
             self._idle -= {task for task in [asyncio.current_task()] if task}
             await self._settle(batch, seen)
@@ -238,59 +167,6 @@ class BatchAsker:
         finally:
             if batch.has_place:
                 self._places.release()
-
-    async def _send(self, batch: UnderWay) -> None:
-        """Have the batch made, unless it turns out that it has been."""
-        desk, record = self._desk, batch.record
-        file = sent(record, self._folder)
-        remote = await self._find(batch) if batch.adopted else None
-        failures = 0
-        while remote is None:
-            if not file.path.exists():
-                await self._give_up(batch)
-            try:
-                remote = await desk.batching.submit(file)
-            except CallError as error:
-                failure = error.failure
-                if not failure.retryable and not failures:
-                    await self._refuse(batch, failure.message)
-                failures += 1
-                if not failure.retryable or failures > TRIES:
-                    raise self._error(failure.message) from error
-                await self._pause(failures, failure.retry_after)
-                remote = await self._find(batch)
-        batch.record = msgspec.structs.replace(record, remote=remote)
-        await desk.writer.do(submitted(record.shard, remote))
-
-    async def _find(self, batch: UnderWay) -> str | None:
-        """Look for a batch twice, with a pause for the provider's list to settle."""
-        desk = self._desk
-        known = {record.remote for record in desk.ledger.batches() if record.remote}
-        file = sent(batch.record, self._folder)
-        for look in range(2):
-            if look:
-                await desk.sleep(min(SETTLE_SECONDS, 5 * desk.batching.poll))
-            if remote := await self._persist(lambda: desk.batching.find(file, known)):
-                return remote
-        return None
-
-    async def _wait(self, batch: UnderWay) -> BatchProgress:
-        """Look at a batch, ever more rarely, until it has ended."""
-        desk, record = self._desk, batch.record
-        remote = record.remote or ""
-        pause, said, first = min(FIRST_LOOK, desk.batching.poll), record.said, True
-        while True:
-            seen = await self._persist(lambda: desk.batching.progress(remote))
-            if first:
-                batch.known_cancelled, first = batch.adopted and seen.cancelled, False
-            if (seen.said, seen.done) != (said, batch.done):
-                said, batch.done = seen.said, seen.done
-                await desk.writer.do(saw(record.shard, seen.said, seen.done))
-            self._say()
-            if seen.state != "working":
-                return seen
-            await desk.sleep(pause)
-            pause = min(SLOWER * pause, desk.batching.poll)
 
     def _say(self) -> None:
         """Say what is waited for."""
@@ -305,7 +181,7 @@ class BatchAsker:
         """Take in what a batch has brought; ask again about what it has left over, a bounded number of times."""
         desk, record = self._desk, batch.record
         if seen.state == "failed":
-            await self._refuse(batch, seen.message or seen.said)
+            await self._courier.refuse(batch, seen.message or seen.said)
         harvest = await self._harvest(batch)
         harvest.end("cancelled" if seen.cancelled else "expired" if seen.said == "expired" else "missing")
         if desk.budget.limited:
@@ -339,7 +215,7 @@ class BatchAsker:
                     await self._hand_on(batch, *found)
             return harvest
 
-        return await self._persist(read)
+        return await self._courier.persist(read)
 
     async def _hand_on(self, batch: UnderWay, key: bytes, answer: Answer) -> None:
         if key in batch.wanted:
@@ -372,52 +248,3 @@ class BatchAsker:
         has_place, batch.has_place = batch.has_place, False
         self._expect(record, has_place=has_place)
         return True
-
-    # -- failing ------------------------------------------------------------------------------------------------
-
-    async def _refuse(self, batch: UnderWay, message: str) -> None:
-        """Write down that nothing comes of a batch, and say why."""
-        desk, record = self._desk, batch.record
-        await self._write_off(batch)
-        record.path(self._folder).unlink(missing_ok=True)
-        raise LinkError(
-            f"link '{desk.link.name}': the provider refuses a batch of {record.count:,} questions: "
-            f"{message.rstrip('.')}.",
-            "Nothing was paid for it. Put it right (`shard: N` makes smaller ones), then run the same command.",
-        )
-
-    async def _give_up(self, batch: UnderWay) -> None:
-        """Forget a batch that was never made and whose file is gone; a later run asks anew."""
-        await self._write_off(batch)
-        raise LinkError(
-            f"link '{self._desk.link.name}': {batch.record.path(self._folder)} is gone before its batch was made.",
-            "The same command asks its questions again.",
-        )
-
-    async def _write_off(self, batch: UnderWay) -> None:
-        if batch in self._under_way:
-            self._under_way.remove(batch)
-        await self._desk.writer.do(settle(batch.record.shard, {}, 0.0, "failed"))
-
-    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Call until it works, for ten minutes at most."""
-        failures, since = 0, monotonic()
-        while True:
-            try:
-                return await call()
-            except CallError as error:
-                failure = error.failure
-                failures += 1
-                if not failure.retryable or self._stopped or monotonic() - since > OUTAGE_SECONDS:
-                    raise self._error(failure.message) from error
-                await self._pause(failures, failure.retry_after)
-
-    async def _pause(self, failures: int, asked: float | None) -> None:
-        grown = min(FIRST_PAUSE * 2.0 ** (failures - 1), LONGEST_PAUSE) * self._random.uniform(0.5, 1.0)
-        await self._desk.sleep(max(asked or 0.0, min(grown, self._desk.batching.poll)))
-
-    def _error(self, message: str) -> LinkError:
-        return LinkError(
-            f"link '{self._desk.link.name}': its batches can't be reached: {message.rstrip('.')}.",
-            "What is under way goes on at the provider; the same command harvests it.",
-        )
