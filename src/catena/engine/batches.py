@@ -7,6 +7,7 @@ once its answers are in the ledger, in the same commit that writes the intent fo
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -47,9 +48,16 @@ class BatchAsker:
         """Return the keys whose answers are still to come from the batches of earlier runs."""
         desk = self._desk
         records = desk.ledger.batches(desk.number)
-        sweep(self._folder, desk.number, [record for record in records if record.open])
-        for record in records:
-            if record.open and record.fingerprint == desk.link.fingerprint:
+        open_ = [record for record in records if record.open]
+        sweep(self._folder, desk.number, open_)
+        others = [record for record in open_ if record.fingerprint != desk.link.fingerprint]
+        if others:
+            desk.tell(
+                f"link '{desk.link.name}' had other settings when {len(others):,} of its batches were sent: "
+                "they are of no use now. `catena batch list` shows them."
+            )
+        for record in open_:
+            if record.fingerprint == desk.link.fingerprint:
                 keys = record.split_keys()
                 wanted = set(keys) - desk.ledger.answered(desk.number, keys)
                 self._under_way.append(UnderWay(record, frozenset(keys), wanted, adopted=True))
@@ -210,9 +218,10 @@ class BatchAsker:
 
         async def read() -> Harvest:
             harvest = Harvest(batch.record.shard, batch.keys)
-            async for result in self._desk.batching.results(batch.record.remote or ""):
-                if found := harvest.take(result):
-                    await self._hand_on(batch, *found)
+            async with aclosing(self._desk.batching.results(batch.record.remote or "")) as results:
+                async for result in results:
+                    if found := harvest.take(result):
+                        await self._hand_on(batch, *found)
             return harvest
 
         return await self._courier.persist(read)

@@ -51,11 +51,14 @@ class Harvest:
             self.counts["duplicate"] += 1
             if not final or key not in self.unfinished:
                 return None
-        self._outcomes[key] = result.outcome
+        unreadable = result.outcome == "answered" and not final
+        self._outcomes[key] = "errored" if unreadable else result.outcome
         if answer is not None:
             self.used = together([self.used, answer.usage])
         if answer is None or not final:
-            self.unfinished[key] = answer if isinstance(answer, Failure) else NOT_DONE[result.outcome]
+            self.unfinished[key] = (
+                answer if isinstance(answer, Failure) else NOT_DONE.get(result.outcome, NOT_DONE["missing"])
+            )
             return None
         self.unfinished.pop(key, None)
         return key, answer

@@ -155,6 +155,7 @@ class Pipeline:
         link, progress = self._links[at], self.progress.links[at]
         batching = getattr(link, "batches", None)
         if batching is None:
+            self._tell_open_batches(link, self._numbers[at])
             return CallAsker(link, self._gates[at], self._budget, self._fail)
         tell = self.progress.warnings.append
         return BatchAsker(
@@ -170,6 +171,13 @@ class Pipeline:
                 self._fail,
             )
         )
+
+    def _tell_open_batches(self, link: Link, number: int) -> None:
+        if count := sum(record.open for record in self._ledger.batches(number)):
+            self.progress.warnings.append(
+                f"link '{link.name}' has {count:,} open batches and asks call by call now: give it mode: batch to "
+                "harvest them, or what they bring is bought again."
+            )
 
     def _build(self, writer: Writer) -> list[Stage]:
         inboxes = [Inbox(range(len(self._tie)))] + [Inbox() for _ in self._links[1:]]

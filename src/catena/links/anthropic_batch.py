@@ -7,7 +7,7 @@ ended: so a batch that may be the one of a shard is waited for, before it is tak
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -177,12 +177,13 @@ class AnthropicBatches:
             await asyncio.sleep(self.poll)
             batch = await self._batch(batch.id)
         looked_at = 0
-        async for result in self.results(batch.id):
-            if key_of(sent.shard, result.custom_id) is not None:
-                return True
-            looked_at += 1
-            if looked_at == MOST_LOOKED_AT:
-                break
+        async with contextlib.aclosing(self.results(batch.id)) as results:
+            async for result in results:
+                if key_of(sent.shard, result.custom_id) is not None:
+                    return True
+                looked_at += 1
+                if looked_at == MOST_LOOKED_AT:
+                    break
         return False
 
     async def progress(self, remote: str) -> BatchProgress:
@@ -195,7 +196,7 @@ class AnthropicBatches:
             batch.cancel_initiated_at is not None,
         )
 
-    async def results(self, remote: str) -> AsyncIterator[Result]:
+    async def results(self, remote: str) -> AsyncGenerator[Result, None]:
         """Yield the lines of the results; see `Batching`."""
         async with self._client.download(f"{self._url}/{remote}/results", DOWNLOAD_SECONDS) as pieces:
             async for line in lines(pieces):

@@ -1,6 +1,6 @@
 """What links with batch endpoints promise: questions go out in files, answers come back within a day, at half price."""
 
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -138,7 +138,7 @@ class Batching(Protocol):
         """Say how a batch is."""
         ...
 
-    def results(self, remote: str) -> AsyncIterator[Result]:
+    def results(self, remote: str) -> AsyncGenerator[Result, None]:
         """Yield the results of a batch that has ended, in any order, as they come in."""
         ...
 

@@ -1,6 +1,6 @@
 """OpenAI's Batch API: a file of questions is uploaded, becomes a batch, and ends as a file of answers and one of errors."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -178,7 +178,7 @@ class OpenAIBatches:
             self._client.hide(_complaint(batch)),
         )
 
-    async def results(self, remote: str) -> AsyncIterator[Result]:
+    async def results(self, remote: str) -> AsyncGenerator[Result, None]:
         """Yield the lines of both files; see `Batching`."""
         batch = await self._batch(remote)
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
