@@ -1,6 +1,8 @@
 """Batch endpoints in a chain: every row gets its answer, at half price, whatever a batch brings back and in any order."""
 
 import stat
+import threading
+import time
 
 import pytest
 
@@ -120,8 +122,6 @@ def test_files_are_private_and_go(tmp_path, kind, monkeypatch):
     with FakeProvider(labels=list(LABELS), batch_seconds=0.1) as provider:
 
         def look(progress):
-            import threading
-
             def work():
                 folder = tmp_path / "r" / "batches"
                 while not (files := list(folder.glob("*.jsonl"))):
@@ -167,3 +167,36 @@ def test_budget_holds_a_whole_shard(tmp_path, kind):
         )
         assert provider.stats()["requests"] == 40
     assert {row["status"] for row in labels} == {"labelled"}
+
+
+@kinds
+def test_open_batches_that_nobody_takes(tmp_path, kind, monkeypatch):
+    """Open batches of a link that has other settings now, or asks call by call, are spoken of and left alone."""
+    warned = []
+    with FakeProvider(labels=list(LABELS), hold="results") as provider:
+        monkeypatch.setattr("catena.engine.courier.OUTAGE_SECONDS", 0.0)
+
+        def go_away():
+            while not provider.stats()["held"]:
+                time.sleep(0.01)
+            provider.control(down=True)
+
+        thread = threading.Thread(target=go_away)
+        with pytest.raises(CatenaError, match=r"can't be reached.*the same command harvests it"):
+            execute(
+                task_of(provider, kind), rows_of(texts(3)), tmp_path / "r", watch=lambda _: thread.start()
+            )
+        thread.join()
+        provider.control(hold="", down=False)
+        for options, update in (({"mode": "call"}, False), ({"max_tokens": 50}, True)):
+            task = task_of(provider, kind, **options)
+            execute(
+                task,
+                rows_of(texts(3)),
+                tmp_path / "r",
+                update=update,
+                watch=lambda progress: warned.append(progress.warnings),
+            )
+    assert any("has 1 open batches and asks call by call now" in line for line in warned[0])
+    assert any("had other settings when 1 of its batches were sent" in line for line in warned[1])
+    assert sorted(record.state for record in batches_in(tmp_path / "r")) == ["harvested", "sent"]
