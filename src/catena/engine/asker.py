@@ -21,6 +21,7 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 LONGEST_REFUSED = 600.0
 """Seconds that a prompt may wait for a rate limit in all; a server that asks for more stops the run."""
+SPARE = 1.25
 TOKENS_OF_BOUND = 0.5
 """What share of its upper bound of tokens a call uses, before any has said."""
 
@@ -89,14 +90,7 @@ class CallAsker:
     async def work(self, questions: Queue[Question], answered: Answered) -> None:
         """Take questions until there will be no more, and hand each one's answer on; see `Asker`."""
         async with asyncio.TaskGroup() as group:
-
-            def widen() -> None:
-                """Have as many workers as there may be calls in flight."""
-                while self._workers < min(self._gate.endpoint.window.size, self._gate.ceiling):
-                    self._workers += 1
-                    group.create_task(self._work(questions, answered, group, widen))
-
-            widen()
+            self._widen(questions, answered, group)
 
     def stop(self) -> None:
         """Try nothing again, and end the pauses: what failed stays failed, and a later run asks again."""
@@ -104,20 +98,20 @@ class CallAsker:
         for pause in self._pauses:
             pause.cancel()
 
-    async def _work(
-        self,
-        questions: Queue[Question],
-        answered: Answered,
-        group: asyncio.TaskGroup,
-        widen: Callable[[], None],
-    ) -> None:
+    def _widen(self, questions: Queue[Question], answered: Answered, group: asyncio.TaskGroup) -> None:
+        """Have as many workers as there may be calls in flight, and some that hand answers on."""
+        while self._workers < SPARE * min(self._gate.endpoint.window.size, self._gate.ceiling):
+            self._workers += 1
+            group.create_task(self._work(questions, answered, group))
+
+    async def _work(self, questions: Queue[Question], answered: Answered, group: asyncio.TaskGroup) -> None:
         """Ask one question after the other; one that has to be tried again does not hold the others up."""
         while not self._stopped and (taken := await questions.take(self._batch)):
             try:
                 answers = await self._call([prompt for _, prompt in taken], again=False)
                 if answers is None:
                     return
-                widen()
+                self._widen(questions, answered, group)
                 if any(isinstance(answer, Failure) and answer.retryable for answer in answers):
                     await self._places.acquire()
                     group.create_task(self._again(taken, answers, answered))
@@ -186,11 +180,12 @@ class CallAsker:
             return None
         tokens = self._share * (most.prompt_tokens + most.completion_tokens)
         await gate.admit(tokens, again=again)
-        began, answers = monotonic(), ()
+        answers: Sequence[Answer] = ()
+        began = monotonic()
         try:
             if self._stopped:
                 return None
-            answers = await self._link.ask(prompts)  # type: ignore[assignment]
+            answers = await self._link.ask(prompts)
         finally:
             if limited:
                 budget.settle(most, _charged(answers, bounds))

@@ -34,6 +34,7 @@ class Endpoint:
 
     Attributes:
         waiting: How many calls wait to begin.
+        stopped: Whether nothing waits any more.
     """
 
     def __init__(self, name: str, links: Sequence[Capabilities]) -> None:
@@ -49,7 +50,7 @@ class Endpoint:
         self._heard: list[Quota | None] = [None, None]
         self._pause_until, self._pause = 0.0, FIRST_PAUSE
         self._timer: asyncio.TimerHandle | None = None
-        self._stopped = False
+        self.stopped = False
 
     def begin(self, gate: "Gate", tokens: float) -> None:
         """Count a call that begins."""
@@ -102,7 +103,7 @@ class Endpoint:
 
     def stop(self) -> None:
         """Let everything that waits go on at once: it sees that it is stopped."""
-        self._stopped = True
+        self.stopped = True
         if self._timer:
             self._timer.cancel()
         for gate in self.gates:
@@ -120,7 +121,7 @@ class Endpoint:
 
     def pump(self) -> None:
         """Let the calls begin that may, one of each link in turn, and come back when the next one may."""
-        if self._stopped:
+        if self.stopped:
             return
         now = monotonic()
         soonest: float | None = None
@@ -188,7 +189,8 @@ class Gate:
             tokens: How many tokens it will use, as far as one can tell.
             again: Whether it is another try, which goes before the others.
         """
-        if not self.waiting and self.endpoint.wait(self, tokens, monotonic()) == 0:
+        free = not self.waiting and self.endpoint.wait(self, tokens, monotonic()) == 0
+        if free or self.endpoint.stopped:
             self._enter(tokens)
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

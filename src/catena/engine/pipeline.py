@@ -14,6 +14,7 @@ from catena.engine.budget import Budget, BudgetError
 from catena.engine.endpoint import Gate, endpoints
 from catena.engine.inbox import Inbox
 from catena.engine.progress import LinkProgress, Progress
+from catena.engine.results import LABELS_FILE
 from catena.engine.stage import Board, Stage
 from catena.errors import CatenaError, StoppedError
 from catena.ledger import Ledger
@@ -143,7 +144,7 @@ class Pipeline:
             + (
                 f", for about ${rest:,.2f}." if rest >= 0.01 else f", for about ${rest:.6f}." if rest else "."
             ),
-            "Raise budget in the task and run the same command to go on; what has a vote has a provisional label.",
+            f"Raise budget in the task and run the same command to go on; provisional labels: {self._ledger.folder / LABELS_FILE}.",
         )
 
     def _bound(self, link: Link) -> float:

@@ -167,7 +167,8 @@ def seconds(text: str) -> float:
         return max(0.0, since_1970 - time.time() if since_1970 > 1e9 else number)
     if not DURATION.fullmatch(text):
         return 0.0
-    return sum(float(count) * UNITS[unit] for count, unit in PART.findall(text))
+    total = sum(float(count) * UNITS[unit] for count, unit in PART.findall(text))
+    return total if math.isfinite(total) else 0.0
 
 
 PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")

@@ -114,9 +114,11 @@ def _default() -> str:
 
 def _compile(source: str, key: str) -> Any:
     try:
-        return _environment().from_string(source)
+        template = _environment().from_string(source)
     except TemplateError as error:
         raise TaskError(f"{key}: not a valid template: {_said(error)}.") from error
+    template.globals = dict(template.globals)  # one look-up for each name instead of a chain of them
+    return template
 
 
 def _names(source: str, key: str) -> set[str]:
