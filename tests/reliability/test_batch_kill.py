@@ -37,7 +37,7 @@ STEPS = {
 RELEASED = {"hold": "", "batch_seconds": 0.0}
 
 
-def until(process, done, seconds=30):
+def until(process, done, seconds=120):
     """Wait until something is so; end the process where it does not become so."""
     end = time.monotonic() + seconds
     try:
