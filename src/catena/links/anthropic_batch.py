@@ -128,7 +128,7 @@ class AnthropicBatches:
         self._url = f"{base_url}/messages/batches"
         self._question = question
         self._read = read
-        self._others = set[str]()
+        self._others = set[tuple[str, str]]()
 
     def line(self, custom_id: str, prompt: str) -> bytes:
         """Return a prompt's line; see `Batching`."""
@@ -153,11 +153,11 @@ class AnthropicBatches:
         async for batch in self._list(sent):
             if batch.request_counts.processing + batch.request_counts.done != sent.count:
                 continue
-            if batch.archived_at or batch.id in known or batch.id in self._others:
+            if batch.archived_at or batch.id in known or (sent.shard, batch.id) in self._others:
                 continue
             if await self._is(batch, sent):
                 return batch.id
-            self._others.add(batch.id)  # another shard's for ever: names are never given again
+            self._others.add((sent.shard, batch.id))  # another shard's for ever
         return None
 
     async def _list(self, sent: Sent) -> AsyncIterator[Batch]:
