@@ -98,7 +98,7 @@ def answers_in(out, link):
     """Return the answers of a link by row."""
     ledger = Ledger(out)
     try:
-        return {row: answer for row, answer, _ in ledger.answers(ledger.links()[link][0])}
+        return {row: answer for row, _, answer, _ in ledger.answers(ledger.links()[link][0])}
     finally:
         ledger.close()
 

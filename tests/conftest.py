@@ -1,1 +1,10 @@
 """What all tests share. It also puts this folder on the import path, for `tables`."""
+
+import os
+
+from hypothesis import settings
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is there; see the Makefile
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")  # a busy machine is no reason for a test to fail

@@ -17,7 +17,7 @@ def ranks_of(seen, confidence):
     """Return the normalised ranks."""
     seen, confidence = np.array(seen), np.array(confidence, float)
     tie = np.arange(seen.shape[1], dtype=np.uint64)
-    return normalised_ranks(seen, confidence, least_first(seen, confidence, tie))
+    return np.stack(list(normalised_ranks(seen, confidence, least_first(seen, confidence, tie))))
 
 
 def test_ranks_are_over_the_items_with_a_vote_at_that_link():

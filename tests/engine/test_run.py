@@ -370,7 +370,7 @@ def test_a_refused_command_changes_nothing(provider, tmp_path):
         with pytest.raises(ChangedError, match="1 removed"):
             execute(task, other, tmp_path / "r")
     ledger = Ledger(tmp_path / "r")
-    assert ledger.gold() == ["favor"] * 9
+    assert list(ledger.gold()) == ["favor"] * 9
     assert ledger.get("finished")
     ledger.close()
     assert label_bytes(tmp_path / "r") == before

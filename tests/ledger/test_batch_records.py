@@ -63,6 +63,7 @@ def test_a_change_comes_after_the_votes_before_it(tmp_path):
 
     async def work():
         ledger = Ledger(tmp_path, write=True)
+        assert ledger.put_link("x", b"f" * 16, "m") == 1
         writer = ledger.writer(lambda group: None)
         try:
             for at in range(40):
@@ -113,7 +114,7 @@ def test_an_older_ledger_learns_batches(tmp_path):
     Ledger(tmp_path, write=True).close()
     connection = sqlite3.connect(tmp_path / FILE)
     connection.execute("DROP TABLE batches")
-    connection.execute("PRAGMA user_version = 1")
+    connection.execute("PRAGMA user_version = 2")
     connection.commit()
     connection.close()
     write(tmp_path, intend(RECORD))

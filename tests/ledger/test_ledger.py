@@ -109,7 +109,7 @@ def test_gold_may_change(ledger):
     changes = ledger.compare_items(items("a", "b", gold="x"))
     assert not changes
     assert changes.gold == 2
-    assert ledger.gold() == [None, None]
+    assert list(ledger.gold()) == [None, None]
     assert ledger.get("finished") == "yes"
 
 

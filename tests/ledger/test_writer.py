@@ -8,8 +8,9 @@ import pytest
 
 from catena.errors import LedgerError
 from catena.ledger import Ledger
+from catena.ledger.store import connect
 from catena.ledger.writer import GROUP, Writer
-from catena.types import Vote
+from catena.types import Item, Vote
 
 
 class Slow:
@@ -30,8 +31,10 @@ class Slow:
 
 @pytest.fixture
 def ledger(tmp_path):
-    """An empty ledger that may be written."""
+    """A ledger of nine items and one link, number 1, that may be written."""
     opened = Ledger(tmp_path, write=True)
+    opened.replace_items([[Item(row, f"i{row}", "text") for row in range(9)]])
+    opened.put_link("a", b"f" * 16, "m")
     yield opened
     opened.close()
 
@@ -41,7 +44,7 @@ def test_at_most_a_group_is_uncommitted(ledger):
     gate, groups = threading.Event(), []
 
     async def work():
-        writer = Writer(lambda: Slow(ledger._connect(write=True), gate), groups.append)
+        writer = Writer(lambda: Slow(connect(ledger.path, "rw"), gate), groups.append)
         taken = 0
         for at in range(GROUP):
             await writer.append(1, b"%d" % at, (at,), Vote("x"))
@@ -86,7 +89,7 @@ def test_shared_answer(ledger):
         await writer.close()
 
     asyncio.run(work())
-    assert [(row, first) for row, _, first in ledger.answers(1)] == [(0, True), (2, False), (5, False)]
+    assert [(row, first) for row, _, _, first in ledger.answers(1)] == [(0, True), (2, False), (5, False)]
 
 
 def test_error_is_one_line(ledger):

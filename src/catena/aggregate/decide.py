@@ -36,7 +36,7 @@ class Decision:
     reached: NDArray[np.bool_]
     seen: NDArray[np.bool_]
     confidence: NDArray[np.float64]
-    order: NDArray[np.int64]
+    order: NDArray[np.int32]
 
     @cached_property
     def last(self) -> NDArray[np.int16]:
@@ -64,7 +64,7 @@ def decide(
     confidence: NDArray[np.float64],
     shares: Sequence[Fraction],
     tie: NDArray[np.uint64],
-    order: NDArray[np.int64] | None = None,
+    order: NDArray[np.int32] | None = None,
 ) -> Decision:
     """Route every item through the chain.
 

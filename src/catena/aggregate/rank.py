@@ -1,5 +1,7 @@
 """`rank`: the paper's backward pass (section 3): the link at which the item ranks highest among that link's items."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,43 +11,49 @@ LOWEST = float(np.nextafter(0, 1))
 
 
 def normalised_ranks(
-    seen: NDArray[np.bool_], confidence: NDArray[np.float64], order: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return rank / n of each vote among the votes of its link on the items that reached it; ties take the largest.
+    seen: NDArray[np.bool_], confidence: NDArray[np.float64], order: NDArray[np.int32]
+) -> Iterator[NDArray[np.float64]]:
+    """Yield, link by link, rank / n of each vote among the votes of its link on the items that reached it.
 
-    A vote without a confidence has the smallest rank of all: below every vote that has one, at any link.
+    Ties take the largest rank. A vote without a confidence has the smallest of all: below every vote that has one, at
+    any link.
 
     Args:
         seen: Whether the item reached the link and has a label there, bool [m, n].
         confidence: NaN where there is none, float64 [m, n].
         order: Each link's items from least to most sure, [m, n] (see `routing.least_first`).
 
-    Returns:
-        In (0, 1]; 0 where there is no vote, float64 [m, n].
+    Yields:
+        In (0, 1]; 0 where there is no vote, float64 [n].
     """
-    ranks = np.zeros(seen.shape)
-    for j, items in enumerate(order):
-        here = items[seen[j][items]]
-        if not len(here):
-            continue
-        value = confidence[j][here]
-        ends = np.flatnonzero(np.append(value[1:] != value[:-1], True))
-        if len(ends) == len(here):
-            ranks[j, here] = np.arange(1, len(here) + 1) / len(here)
-        else:
-            ranks[j, here] = np.repeat(ends + 1, np.diff(ends, prepend=-1)) / len(here)
-        ranks[j, here[np.isnan(value)]] = LOWEST
-    return ranks
+    for has_vote, values, items in zip(seen, confidence, order, strict=True):
+        ranks = np.zeros(len(has_vote))
+        here = items[has_vote[items]]
+        if len(here):
+            value = values[here]
+            ends = np.flatnonzero(np.append(value[1:] != value[:-1], True))
+            if len(ends) == len(here):
+                ranks[here] = np.arange(1, len(here) + 1) / len(here)
+            else:
+                ranks[here] = np.repeat(ends + 1, np.diff(ends, prepend=-1)) / len(here)
+            ranks[here[np.isnan(value)]] = LOWEST
+        yield ranks
 
 
-def rank(ranks: NDArray[np.float64]) -> NDArray[np.int16]:
+def rank(ranks: Iterable[NDArray[np.float64]]) -> NDArray[np.int16]:
     """Return whose vote each item takes: the earliest link of the highest normalised rank; -1 without any vote.
 
     Args:
-        ranks: From `normalised_ranks`, [m, n].
+        ranks: From `normalised_ranks`, [n] for each of the m links; one is held at a time.
 
     Returns:
         Index of the link, int16 [n].
     """
-    best = np.argmax(ranks, axis=0)
-    return np.where(ranks.any(axis=0), best, -1).astype(np.int16)
+    ranks = iter(ranks)
+    highest = next(ranks)
+    best = np.where(highest > 0, np.int16(0), np.int16(-1))
+    for link, here in enumerate(ranks, 1):
+        higher = here > highest
+        best[higher] = link
+        np.copyto(highest, here, where=higher)
+    return best

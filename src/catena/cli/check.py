@@ -11,11 +11,79 @@ MOST_LABELS = 10
 
 
 @click.command(name="check")
-@click.argument("task", type=click.Path(path_type=Path))
+@click.argument("task", required=False, type=click.Path(path_type=Path))
 @click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--ledger", "run", type=click.Path(path_type=Path), help="Check every vote of this run instead."
+)
+@click.option("--repair", is_flag=True, help="Save what is whole; the damaged file is moved aside.")
 @click.pass_obj
-def command(output: Any, task: Path, data: Path | None) -> None:
-    """Validate TASK and DATA, call each link once, and say the most that a run can cost."""
+def command(output: Any, task: Path | None, data: Path | None, run: Path | None, repair: bool) -> None:
+    """Validate TASK and DATA, call each link once, and say the most that a run can cost.
+
+    With --ledger, read all of a finished or stopped RUN and say whether it is what was stored; --repair saves what is whole.
+    """
+    if run is not None:
+        if task is not None:
+            raise click.UsageError("--ledger checks a run by itself: leave TASK and DATA out.")
+        check_ledger(output, run, mend=repair)
+        return
+    if repair:
+        raise click.UsageError("--repair goes with --ledger: name the run's folder.")
+    if task is None:
+        raise click.UsageError("Missing argument 'TASK'. To check a run: catena check --ledger RUN")
+    check_task_and_data(output, task, data)
+
+
+def check_ledger(output: Any, run: Path, *, mend: bool) -> None:
+    """Say what a run's ledger holds, and with `mend` save what is whole; exit code 1 where damage stays."""
+    from catena.cli.output import counted
+    from catena.errors import InputError
+    from catena.ledger import FILE, RunLock
+    from catena.ledger.audit import audit
+    from catena.ledger.repair import repair
+
+    if not (run / FILE).exists():
+        raise InputError(f"{run} holds no run.", "Name the folder of a run.")
+    lock = RunLock(run)
+    try:
+        found, mended = audit(run), None
+        if mend and not found.well:
+            mended = repair(run, found)
+    finally:
+        lock.release()
+    output.say(*_findings(run, found))
+    if mended:
+        kept, lost = sum(mended.after.votes.values()), mended.lost
+        said = counted(kept, "vote")
+        output.say(
+            f"Repaired: {said} kept, {lost:,} lost. The damaged file is {mended.aside}.",
+            "The same catena run command goes on; it buys only what was lost.",
+        )
+    elif not found.well:
+        output.say(f"Save what is whole with: catena check --ledger {run} --repair")
+    output.result({"run": str(run), "well": found.well, "found": found, "repaired": mended})
+    if not (mended.after if mended else found).well:
+        raise SystemExit(1)
+
+
+def _findings(run: Path, found: Any) -> list[str]:
+    from catena.cli.output import counted
+
+    votes = [f"{link} {count:,}" for link, count in found.votes.items()]
+    damaged = [f"{count:,} of {table}" for table, count in found.damaged.items() if count]
+    return [
+        (
+            f"{run}: {'all is well' if found.well else 'DAMAGED'}. {counted(found.rows, 'row')}, whole votes: "
+            f"{', '.join(votes) or 'none'}; {found.orphans:,} of them are used by no row now."
+        ),
+        *([f"  damaged rows: {', '.join(damaged)}"] if damaged else []),
+        *[f"  {fault}" for fault in found.faults],
+    ]
+
+
+def check_task_and_data(output: Any, task: Path, data: Path | None) -> None:
+    """Validate a task and its rows, and ask each link once."""
     from catena.cli.output import counted
     from catena.cli.tables import money
     from catena.data.rows import read_rows

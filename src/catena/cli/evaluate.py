@@ -18,11 +18,8 @@ def command(output: Any, run: Path) -> None:
     from catena.evaluate.describe import evaluate_run
     from catena.ledger import Ledger
 
-    ledger = Ledger(run)
-    try:
+    with Ledger(run) as ledger:
         task = task_of(ledger)
         scores = evaluate_run(ledger, task)
-    finally:
-        ledger.close()
     output.say(scores_table(scores, task.aggregate), *classes_tables(scores, output.width))
     output.result(scores)

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -68,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str], output: Output, *, debug: bool) -> int:
     try:
-        catena.main(arguments, prog_name="catena", standalone_mode=False, obj=output)
+        with _sigterm_like_ctrl_c():
+            catena.main(arguments, prog_name="catena", standalone_mode=False, obj=output)
     except CatenaError as error:
         if debug:
             traceback.print_exc()
@@ -91,6 +92,20 @@ def _run(arguments: list[str], output: Output, *, debug: bool) -> int:
             traceback.print_exc()
         return output.error(f"internal error: {type(error).__name__}: {error} (--debug shows where)", 1)
     return 0
+
+
+@contextlib.contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM stop a command as Ctrl+C does: with one line, exit code 3 and nothing half done."""
+    try:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # not in the main thread, where no signal comes
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _take(arguments: list[str], flag: str) -> bool:

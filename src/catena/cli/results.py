@@ -24,7 +24,7 @@ def command(
 ) -> None:
     """Export the labels of RUN, or its votes. Without options, print the first labels and where all are."""
     from catena.cli.output import counted
-    from catena.engine.results import LABELS_FILE, write_labels
+    from catena.engine.results import LABELS_FILE, check_labels, write_labels
     from catena.engine.run import task_of
     from catena.errors import InputError
     from catena.ledger import Ledger
@@ -32,8 +32,7 @@ def command(
 
     if join and not out:
         raise InputError("--join goes with --out: name the file to write.")
-    ledger = Ledger(run)
-    try:
+    with Ledger(run) as ledger:
         if out:
             _refuse(out, run, ledger.get("source"))
         task = task_of(ledger)
@@ -49,10 +48,8 @@ def command(
             output.say(
                 f"Votes: {votes} ({counted(counts['items'], 'item')}, {counted(counts['votes'], 'vote')})"
             )
-    finally:
-        ledger.close()
-    if not out and not votes:
-        _head(output, run / LABELS_FILE)
+        if not out and not votes:
+            _head(output, check_labels(ledger))
     output.result({"labels": str(out or run / LABELS_FILE), "votes": str(votes) if votes else None})
 
 

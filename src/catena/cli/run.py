@@ -72,8 +72,7 @@ def show(output: Any, out: Path, task: Any) -> None:
     from catena.evaluate.describe import describe_run, evaluate_run
     from catena.ledger import Ledger
 
-    ledger = Ledger(out)
-    try:
+    with Ledger(out) as ledger:
         run = describe_run(ledger, task)
         output.say(*links_tables(run, output.width), saving_line(run))
         if task.data.gold and any(ledger.gold()):
@@ -81,8 +80,6 @@ def show(output: Any, out: Path, task: Any) -> None:
             run["scores"] = scores
             tables = classes_tables(scores, output.width)
             output.say("", scores_table(scores, task.aggregate), *tables)
-    finally:
-        ledger.close()
     if run["failed"]:
         output.say(
             f"{run['failed']:,} of {counted(run['n'], 'row')} without a label; the column 'reason' says why."

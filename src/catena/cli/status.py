@@ -21,13 +21,10 @@ def command(output: Any, run: Path) -> None:
     from catena.ledger import Ledger
     from catena.ledger.lock import holder
 
-    ledger = Ledger(run)
-    try:
+    with Ledger(run) as ledger:
         task = task_of(ledger)
         progress = progress_of_run(ledger, task)
         at_work = holder(run)
-    finally:
-        ledger.close()
     if at_work:
         progress |= {"state": "running", "holder": at_work}
     elif progress["state"] == "finished":

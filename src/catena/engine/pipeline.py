@@ -191,7 +191,7 @@ class Pipeline:
                 labels=tuple(self._task.labels),
                 board=self.boards[at],
                 tie=self._tie,
-                stream=ShareStream(self._quotas[at][1]),
+                stream=ShareStream(self._quotas[at][1], self._quotas[at][0]),
                 inbox=inboxes[at],
                 forward=inboxes[min(at + 1, last)].put,
                 max_chars=self._task.max_chars,

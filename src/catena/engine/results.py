@@ -1,53 +1,124 @@
 """From a ledger to labels: the decision over all votes, written row by row in input order."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catena.aggregate import Decision, decide, decide_so_far
 from catena.data.cells import as_text
 from catena.data.tables import write_table
-from catena.data.votes import VoteTable
+from catena.errors import InputError
 from catena.ledger import Ledger
 from catena.routing import exact_shares, ties
 from catena.task import TaskSpec
 from catena.types import Item
 
-__all__ = ["LABELS_FILE", "decide_run", "run_votes", "write_labels"]
+__all__ = [
+    "LABELS_FILE",
+    "RunVotes",
+    "check_labels",
+    "decide_run",
+    "labels_digest",
+    "run_gold",
+    "run_votes",
+    "write_labels",
+]
 
 LABELS_FILE = "labels.parquet"
 BLOCK = 16_384
 
 
-def run_votes(ledger: Ledger, task: TaskSpec) -> VoteTable:
-    """Return the votes that a run's ledger holds about its items, links in the order of the chain."""
-    labels = tuple(task.labels)
-    index = {label: at for at, label in enumerate(labels)}
-    ids = ledger.ids()
+@dataclass(frozen=True)
+class RunVotes:
+    """What the m links of a run have said about its n items, as dense arrays in input order.
+
+    Args:
+        links: Their names, in the order of the chain.
+        labels: The labels, in the order of every label index here.
+        label: Label index of each vote, -1 where the link has none, int16 [m, n].
+        confidence: NaN where there is none, float64 [m, n].
+        answered: Whether there is a vote or a failure, bool [m, n].
+        tie: Settles ties, uint64 [n].
+    """
+
+    links: tuple[str, ...]
+    labels: tuple[str, ...]
+    label: NDArray[np.int16]
+    confidence: NDArray[np.float64]
+    answered: NDArray[np.bool_]
+    tie: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.tie)
+
+
+def run_votes(ledger: Ledger, task: TaskSpec) -> RunVotes:
+    """Return the votes that a run's ledger holds about its items, links in the order of the chain.
+
+    Raises:
+        LedgerError: The ledger is damaged.
+    """
+    tie = ties(ledger.ids(), task.seed)
     numbers = ledger.links()
-    found = [
-        ledger.decided(numbers[spec.name][0], labels, len(ids)) for spec in task.chain if spec.name in numbers
-    ]
-    return VoteTable(
-        item_ids=np.asarray(ids, dtype=object),
-        links=tuple(spec.name for spec in task.chain if spec.name in numbers),
-        labels=labels,
-        label=np.stack([label for _, label, _ in found]),
-        confidence=np.stack([confidence for _, _, confidence in found]),
-        recorded=np.stack([asked for asked, _, _ in found]),
-        cost_usd=np.full((len(found), len(ids)), np.nan),
-        gold=np.fromiter((index.get(gold or "", -1) for gold in ledger.gold()), np.int16, len(ids)),
+    links = tuple(spec.name for spec in task.chain if spec.name in numbers)
+    shape = (len(links), len(tie))
+    votes = RunVotes(
+        links, tuple(task.labels), np.empty(shape, np.int16), np.empty(shape), np.empty(shape, bool), tie
     )
+    for at, name in enumerate(links):
+        found = ledger.decided(numbers[name][0], votes.labels, len(tie))
+        votes.answered[at], votes.label[at], votes.confidence[at] = found
+    return votes
 
 
-def decide_run(votes: VoteTable, task: TaskSpec, *, provisional: bool = False) -> Decision:
-    """Route and aggregate the votes of a run by its task; provisionally, whatever votes there are so far."""
-    tie = ties(votes.item_ids.tolist(), task.seed)
+def run_gold(ledger: Ledger, task: TaskSpec) -> NDArray[np.int16]:
+    """Return the label index of each item's gold, -1 where it has none, int16 [n]."""
+    index = {label: at for at, label in enumerate(task.labels)}
+    return np.fromiter((index.get(gold or "", -1) for gold in ledger.gold()), np.int16)
+
+
+def decide_run(ledger: Ledger, votes: RunVotes, task: TaskSpec, *, provisional: bool = False) -> Decision:
+    """Route and aggregate the votes of a run by its task; provisionally, whatever votes there are so far.
+
+    Raises:
+        LedgerError: The ledger lacks answers that a finished run has.
+    """
     if provisional:
-        return decide_so_far(votes.voted, votes.recorded, votes.confidence, tie)
-    return decide(votes.voted, votes.confidence, exact_shares(task.share, len(task.chain)), tie)
+        return decide_so_far(votes.label >= 0, votes.answered, votes.confidence, votes.tie)
+    shares = exact_shares(task.share, len(task.chain))
+    decision = decide(votes.label >= 0, votes.confidence, shares, votes.tie)
+    lacking = np.count_nonzero(decision.reached & ~votes.answered)
+    if lacking:
+        raise ledger.damaged(f"it lacks {lacking:,} answers that it had")
+    return decision
+
+
+def labels_digest(path: Path) -> str | None:
+    """Return the digest of a file of labels, None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def check_labels(ledger: Ledger) -> Path:
+    """Return where the labels of a run are.
+
+    Raises:
+        InputError: They are missing, or not what was written.
+    """
+    path = ledger.folder / LABELS_FILE
+    found, stored = labels_digest(path), ledger.get("labels")
+    if found is None or (stored is not None and found != stored):
+        what = "is missing" if found is None else "is not what was written"
+        raise InputError(f"{path} {what}.", "Run the same catena run command to write it again.")
+    return path
 
 
 def write_labels(
@@ -72,7 +143,7 @@ def write_labels(
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     votes = run_votes(ledger, task)
-    decision = decide_run(votes, task, provisional=provisional)
+    source = decide_run(ledger, votes, task, provisional=provisional).source(task.aggregate)
     fields = _fields(ledger, task)
     same = {
         name for name in ("id", "gold") if getattr(task.data, name) == name
@@ -82,17 +153,11 @@ def write_labels(
     schema = pa.schema(
         [*[(name, pa.string()) for name in inputs], *[(names[name], kind) for name, kind in fields.items()]]
     )
-    batches = (
-        pa.RecordBatch.from_pylist(
-            [
-                {name: as_text(given.get(name)) for name in inputs}
-                | {names[name]: value for name, value in row.items()}
-                for given, row in rows
-            ],
-            schema=schema,
-        )
-        for rows in _rows(ledger, task, votes, decision, "provisional" if provisional else "labelled")
-    )
+    rows = _rows(ledger, task, votes, source, "provisional" if provisional else "labelled")
+    if join:
+        batches = _joined(ledger, task, rows, inputs, schema)
+    else:
+        batches = (pa.RecordBatch.from_arrays(columns, schema=schema) for columns in rows)
     write_table(path, schema, batches, spreadsheet_safe=spreadsheet_safe)
 
 
@@ -111,31 +176,42 @@ def _fields(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
 
 
 def _rows(
-    ledger: Ledger, task: TaskSpec, votes: VoteTable, decision: Decision, labelled: str
-) -> Iterator[list[tuple[dict[str, Any], dict[str, Any]]]]:
-    """Yield blocks of (columns of the input, columns of the result)."""
-    source = decision.source(task.aggregate)
-    reasons = _reasons(ledger, votes.links, {int(row) for row in np.flatnonzero(source < 0)})
+    ledger: Ledger, task: TaskSpec, votes: RunVotes, source: NDArray[np.int16], labelled: str
+) -> Iterator[list[Any]]:
+    """Yield blocks of the result's columns, in the order of `_fields`."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
     whole = ledger.get("id_type") == "int64"
-    for items in ledger.all_items(BLOCK):
-        rows = []
-        for item in items:
-            link = int(source[item.row])
-            row: dict[str, Any] = {"id": int(item.id) if whole else item.id}
-            if task.data.gold:
-                row["gold"] = item.gold
-            if link < 0:
-                row |= {"status": "failed", "reason": reasons.get(item.row, "no link has seen it")}
-            else:
-                confidence = float(votes.confidence[link, item.row])
-                row |= {
-                    "label": votes.labels[votes.label[link, item.row]],
-                    "confidence": None if np.isnan(confidence) else confidence,
-                    "link": votes.links[link],
-                    "status": labelled,
-                }
-            rows.append((_given(item, task), row))
-        yield rows
+    links, labels = pa.array(votes.links, pa.string()), pa.array(votes.labels, pa.string())
+    start = 0
+    for block in ledger.names(BLOCK):
+        stop = start + len(block)
+        here = source[start:stop]
+        none, at, rows = here < 0, np.maximum(here, 0), np.arange(start, stop)
+        confidence = votes.confidence[at, rows]
+        ids = [int(name) if whole else name for _, name, _ in block]
+        columns = [
+            pa.array(ids, pa.int64() if whole else pa.string()),
+            labels.take(pa.array(votes.label[at, rows], mask=none)),
+            pa.array(confidence, mask=none | np.isnan(confidence)),
+            links.take(pa.array(at, mask=none)),
+            pa.array(np.where(none, "failed", labelled), pa.string()),
+            _reasons(ledger, votes.links, start, none),
+        ]
+        yield columns + ([pa.array([gold for *_, gold in block], pa.string())] if task.data.gold else [])
+        start = stop
+
+
+def _joined(
+    ledger: Ledger, task: TaskSpec, rows: Iterable[list[Any]], inputs: Sequence[str], schema: Any
+) -> Iterator[Any]:
+    """Yield batches of the input's columns, then the result's."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    for items, columns in zip(ledger.all_items(BLOCK), rows, strict=True):
+        given = [_given(item, task) for item in items]
+        before = [pa.array([as_text(row.get(name)) for row in given], pa.string()) for name in inputs]
+        yield pa.RecordBatch.from_arrays([*before, *columns], schema=schema)
 
 
 def _given(item: Item, task: TaskSpec) -> dict[str, Any]:
@@ -149,12 +225,14 @@ def _given(item: Item, task: TaskSpec) -> dict[str, Any]:
     return {**item.fields, **{name: value for name, value in own.items() if name is not None}}
 
 
-def _reasons(ledger: Ledger, links: Sequence[str], rows: set[int]) -> dict[int, str]:
-    """Return why these rows failed, as the latest link that was asked says."""
-    reasons: dict[int, str] = {}
-    numbers = ledger.links()
-    for name in links if rows else ():
-        for row, message in ledger.failures(numbers[name][0]):
-            if row in rows:
-                reasons[row] = f"link '{name}': {message}"
-    return reasons
+def _reasons(ledger: Ledger, links: Sequence[str], start: int, failed: NDArray[np.bool_]) -> Any:
+    """Return why rows from `start` on failed, as the latest link that was asked says; null for the others."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    reasons: list[str | None] = ["no link has seen it" if fails else None for fails in failed.tolist()]
+    numbers = ledger.links() if failed.any() else {}
+    for name in links if numbers else ():
+        for row, message in ledger.failures(numbers[name][0], start, start + len(failed)):
+            if failed[row - start]:
+                reasons[row - start] = f"link '{name}': {message}"
+    return pa.array(reasons, pa.string())

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import hashlib
+import signal
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from catena.data.rows import Rows, read_rows
 from catena.engine.budget import BudgetError
 from catena.engine.pipeline import Pipeline
 from catena.engine.progress import Progress
-from catena.engine.results import LABELS_FILE, write_labels
-from catena.errors import ChangedError, DataError, InputError, LedgerError, TaskError
+from catena.engine.results import LABELS_FILE, labels_digest, write_labels
+from catena.errors import ChangedError, DataError, InputError, TaskError
 from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
 from catena.prompts import Prompter
@@ -95,16 +96,8 @@ class Run:
         _make_folder(self.folder)
         lock = RunLock(self.folder)
         try:
-            ledger = Ledger(self.folder, write=True)
-            try:
+            with Ledger(self.folder, write=True) as ledger:
                 return self._execute(ledger, update=update, retry_failed=retry_failed, watch=watch)
-            except sqlite3.Error as error:
-                raise LedgerError(
-                    f"{ledger.path}: {error}.",
-                    "Everything committed is kept; make room and run the same command.",
-                ) from error
-            finally:
-                ledger.close()
         finally:
             lock.release()
 
@@ -114,8 +107,9 @@ class Run:
             ledger.put_link(link.name, link.fingerprint, link.capabilities.model) for link in self.links
         ]
         decision = self._decision_key()
-        done = ledger.get("finished") == decision and (self.folder / LABELS_FILE).exists()
-        done = done and not ledger.get("stale")
+        labels = labels_digest(self.folder / LABELS_FILE)
+        done = ledger.get("finished") == decision and labels is not None and not ledger.get("stale")
+        done = done and ledger.get("labels") in (labels, None)
         if retry_failed or not ledger.get("finished"):
             done = not ledger.forget_transient() and done
         if done:
@@ -137,9 +131,13 @@ class Run:
             if isinstance(error, BudgetError):
                 write_labels(ledger, self.task, self.folder / LABELS_FILE, provisional=True)
             raise
+        reused = sum(link.reused for link in pipeline.progress.links)
+        del pipeline, tie  # what they know is in the ledger, and the labels need the room
+        gc.collect()  # a pipeline and its stages refer to each other
         write_labels(ledger, self.task, self.folder / LABELS_FILE)
-        ledger.put(finished=decision, stale=None)
-        return Outcome(self.folder, reused=sum(link.reused for link in pipeline.progress.links))
+        labels = labels_digest(self.folder / LABELS_FILE)
+        ledger.put(finished=decision, stale=None, labels=labels)
+        return Outcome(self.folder, reused=reused)
 
     def _admit(self, ledger: Ledger, *, update: bool) -> None:
         """Take the rows in, or see that they are the ones of the run; refuse changed links, questions and rows.
@@ -256,22 +254,24 @@ def _move_aside(folder: Path) -> None:
 
 
 def _run_async(work: Any) -> None:
+    """Run on the fastest loop there is; signals are handled afterwards as before, while a loop leaves none handled."""
     _allow_connections()
-    thresholds = gc.get_threshold()
+    thresholds, before = gc.get_threshold(), signal.getsignal(signal.SIGTERM)
     gc.set_threshold(*SELDOM)
     try:
-        _run_loop(work)
+        _fastest_run()(work)
     finally:
         gc.set_threshold(*thresholds)
+        with contextlib.suppress(ValueError, TypeError):  # not the main thread, or a handler of another kind
+            signal.signal(signal.SIGTERM, before)
 
 
-def _run_loop(work: Any) -> None:
+def _fastest_run() -> Callable[[Any], None]:
     try:
         import uvloop  # noqa: PLC0415 - not on Windows
     except ImportError:  # pragma: no cover - Windows
-        asyncio.run(work)
-    else:
-        uvloop.run(work)
+        return asyncio.run
+    return uvloop.run
 
 
 def _allow_connections() -> None:

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.aggregate import RULES
-from catena.data.votes import VoteTable
-from catena.engine.results import LABELS_FILE, decide_run, run_votes
+from catena.engine.results import RunVotes, check_labels, decide_run, run_gold, run_votes
 from catena.errors import InputError
 from catena.evaluate.metrics import Scores, score
 from catena.ledger import Ledger
@@ -43,7 +42,7 @@ def describe_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
         InputError: The run is not finished.
     """
     votes = _finished_votes(ledger, task)
-    decision = decide_run(votes, task)
+    decision = decide_run(ledger, votes, task)
     final = decision.labels(task.aggregate, votes.label)
     kept = np.bincount(decision.kept_by, minlength=len(votes.links))
     links = []
@@ -58,7 +57,7 @@ def describe_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
                 "received": int(here.sum()),
                 "kept": int(kept[j]),
                 "forwarded": int(here.sum() - kept[j]),
-                "failed": int((here & ~votes.voted[j]).sum()),
+                "failed": int((here & (votes.label[j] < 0)).sum()),
                 **ledger.spent(number),
                 "agreement": float((votes.label[j][seen] == final[seen]).mean()) if seen.any() else None,
             }
@@ -82,12 +81,13 @@ def evaluate_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
         InputError: The run is not finished, or there is no gold.
     """
     votes = _finished_votes(ledger, task)
-    if not (votes.gold >= 0).any():
+    gold = run_gold(ledger, task)
+    if not (gold >= 0).any():
         raise InputError(
             f"{ledger.folder}: there is no gold to evaluate against.",
             "Name its column: data: {gold: COLUMN}.",
         )
-    decision = decide_run(votes, task)
+    decision = decide_run(ledger, votes, task)
     exported = _exported(ledger, votes)
     return {
         "n": len(votes),
@@ -97,18 +97,18 @@ def evaluate_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
             {
                 "link": name,
                 "received": int(decision.reached[j].sum()),
-                **_flat(_on(votes, j, decision.reached[j])),
+                **_flat(_on(votes, gold, j, decision.reached[j])),
             }
             for j, name in enumerate(votes.links)
         ],
         "aggregates": {
-            rule: _flat(score(votes.gold, decision.labels(rule, votes.label), votes.labels)) for rule in RULES
+            rule: _flat(score(gold, decision.labels(rule, votes.label), votes.labels)) for rule in RULES
         },
-        "final": _flat(score(votes.gold, exported, votes.labels)),
+        "final": _flat(score(gold, exported, votes.labels)),
     }
 
 
-def _finished_votes(ledger: Ledger, task: TaskSpec) -> VoteTable:
+def _finished_votes(ledger: Ledger, task: TaskSpec) -> RunVotes:
     if ledger.get("finished") is None:
         raise InputError(
             f"{ledger.folder}: the run is not finished.", "Run the same catena run command to go on."
@@ -116,20 +116,19 @@ def _finished_votes(ledger: Ledger, task: TaskSpec) -> VoteTable:
     return run_votes(ledger, task)
 
 
-def _on(votes: VoteTable, link: int, here: NDArray[np.bool_]) -> Scores:
-    return score(np.where(here, votes.gold, -1).astype(np.int16), votes.label[link], votes.labels)
+def _on(votes: RunVotes, gold: NDArray[np.int16], link: int, here: NDArray[np.bool_]) -> Scores:
+    return score(np.where(here, gold, -1).astype(np.int16), votes.label[link], votes.labels)
 
 
-def _exported(ledger: Ledger, votes: VoteTable) -> NDArray[np.int16]:
+def _exported(ledger: Ledger, votes: RunVotes) -> NDArray[np.int16]:
     """Return the labels as they stand in the exported file."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
 
-    path = ledger.folder / LABELS_FILE
-    if not path.exists():
-        raise InputError(f"{path} is missing.", "Run the same catena run command to write it again.")
+    path = check_labels(ledger)
     index: dict[str | None, int] = {label: at for at, label in enumerate(votes.labels)}
-    labels = pq.read_table(path, columns=["label"])["label"].to_pylist()
-    return np.fromiter((index.get(label, -1) for label in labels), np.int16, len(labels))
+    batches = pq.ParquetFile(path).iter_batches(columns=["label"])
+    labels = (index.get(label, -1) for batch in batches for label in batch["label"].to_pylist())
+    return np.fromiter(labels, np.int16)
 
 
 def _flat(scores: Scores) -> dict[str, Any]:

@@ -85,14 +85,13 @@ def _write_votes(ledger: Ledger, links: Sequence[str], path: Path, counts: dict[
         ("prompt_tokens", pa.int64()), ("completion_tokens", pa.int64()), ("latency_ms", pa.float64()),
         ("calls", pa.int64()), ("model", pa.string()), ("text", pa.string()), ("error", pa.string()),
     ])  # fmt: skip
-    ids = ledger.ids()
     numbers = ledger.links()
 
     def rows() -> Iterator[dict[str, Any]]:
         for name in links:
-            for row, answer, first in ledger.answers(numbers[name][0]) if name in numbers else ():
+            for _, item_id, answer, first in ledger.answers(numbers[name][0]) if name in numbers else ():
                 counts["votes"] += 1
-                yield {"item_id": ids[row], "link": name, **_said(answer), **_used(answer.usage, first=first)}
+                yield {"item_id": item_id, "link": name, **_said(answer), **_used(answer.usage, first=first)}
 
     write_table(path, schema, _batches(rows(), schema))
 

@@ -1,6 +1,7 @@
 """Answers as ledger rows and back; every row carries a digest of itself."""
 
 import struct
+import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
@@ -9,7 +10,7 @@ import msgspec
 
 from catena.types import Answer, Failure, Usage, Vote
 
-__all__ = ["INSERT_VOTE", "VOTE_COLUMNS", "answer_from", "digest", "vote_row"]
+__all__ = ["INSERT_VOTE", "VOTE_COLUMNS", "answer_from", "checksum", "digest", "vote_row"]
 
 VOTE_COLUMNS = (
     "link, key, label, confidence, source, logprobs, text, calls, prompt_tokens, completion_tokens, cost_usd, "
@@ -24,6 +25,11 @@ _NONE = float("nan")
 def digest(values: Sequence[Any]) -> bytes:
     """Return the checksum of a row's values, 8 bytes."""
     return blake2b(_pack(values), digest_size=8).digest()
+
+
+def checksum(values: Sequence[Any]) -> int:
+    """Return the checksum of a short row, 32 bits: it is met once for each item at each link, and must cost little."""
+    return zlib.crc32(_pack(values))
 
 
 def vote_row(link: int, key: bytes, answer: Answer) -> tuple[Any, ...]:

@@ -1,94 +1,120 @@
 """The ledger of a run: its items, and every vote that was ever paid for them."""
 
+import contextlib
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.data.cells import as_text
 from catena.errors import InputError, LedgerError
+from catena.ledger import wal
 from catena.ledger.batches import BatchRecord, answered_keys, read_batches
-from catena.ledger.rows import VOTE_COLUMNS, answer_from
-from catena.ledger.schema import create, migrate
+from catena.ledger.items import ITEM_COLUMNS, Broken, RowChanges, compare, item, item_row
+from catena.ledger.lock import RunLock
+from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, digest
+from catena.ledger.schema import LINK_FACT, count, create, is_current, migrate
 from catena.ledger.writer import Writer
 from catena.types import Answer, Item
 
-__all__ = ["FILE", "Ledger", "RowChanges", "item_digest"]
+__all__ = ["FILE", "Ledger", "RowChanges", "connect"]
 
 FILE = "ledger.sqlite"
 TRANSIENT = ("rate_limit", "overloaded", "server", "timeout", "transport", "bad_body", "bad_request")
+BLOCK = 4096
+WAL_BYTES = 1 << 24  # what stays of a log that a long reader had let grow
 
 
-class RowChanges(msgspec.Struct, frozen=True):
-    """How given rows differ from those of the run, by id. Other gold alone is no difference: it shapes no vote."""
-
-    added: int = 0
-    removed: int = 0
-    edited: int = 0
-    moved: int = 0
-    gold: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.edited or self.moved)
-
-    def __str__(self) -> str:
-        names = ("added", "removed", "edited", "moved")
-        parts = [f"{getattr(self, name):,} {name}" for name in names if getattr(self, name)]
-        return ", ".join(parts)
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Open a ledger file; `mode` is ro, rw or rwc."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=30
+    )
+    if mode != "ro":
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+    return connection
 
 
 class Ledger:
     """Reads and writes one ledger file. Reading works while another process writes.
 
+    Every row that is read is checked against its checksum. A damaged one is never used: what meets it raises. As a
+    context manager, a ledger closes itself and turns what SQLite raises into a LedgerError.
+
     Args:
-        folder: The run's folder; made (mode 0700) when `write` is asked for and it is not there.
+        folder: The run's folder.
         write: Whether this process will write; needs the run's lock.
 
     Raises:
         InputError: There is no run in the folder.
-        LedgerError: The file is no Catena ledger, or it can't be read.
+        LedgerError: The file is no Catena ledger, or is damaged, or it can't be read.
     """
 
     def __init__(self, folder: Path, *, write: bool = False) -> None:
         self.folder = folder
         self.path = folder / FILE
-        if not write and not self.path.exists():
-            raise InputError(
-                f"{folder} holds no run.", f"Start one with: catena run TASK DATA --out {folder}"
-            )
-        try:
-            if write and not self.path.exists():
-                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._db = self._connect(write=write)
-            if write and not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                create(self._db)
-            elif not write and not self.path.stat().st_size:
+        if not self.path.exists():
+            if not write:
                 raise InputError(
-                    f"{folder}: the run has not begun.", "Run the same catena run command again."
+                    f"{folder} holds no run.", f"Start one with: catena run TASK DATA --out {folder}"
                 )
-            migrate(self._db, str(self.path))
-        except sqlite3.Error as error:
-            full = "full" in str(error) or "disk I/O" in str(error)
-            hint = (
-                "Make room and run the same command." if full else "If it is damaged, restore it from a copy."
-            )
-            raise LedgerError(f"{self.path}: {error}.", hint) from error
+            with self._said():
+                _create(self.path)
+        with self._said():
+            if not self.path.stat().st_size or (write and wal.is_cut(self.path)):
+                raise self.damaged("the file or its log was cut or overwritten")
+            self._db = connect(self.path, "rw" if write else "ro")
+            try:
+                self._bring_up_to_date(write=write)
+            except BaseException:
+                self._db.close()
+                raise
 
-    def _connect(self, *, write: bool) -> sqlite3.Connection:
-        mode = "rw" if write else "ro"
-        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
-        if write:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-        return connection
+    def _bring_up_to_date(self, *, write: bool) -> None:
+        if is_current(self._db, str(self.path)):
+            return
+        lock = None if write else RunLock(self.folder)
+        try:
+            with contextlib.closing(connect(self.path, "rw")) as connection:
+                migrate(connection, str(self.path))
+        finally:
+            if lock:
+                lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.close()
+        if isinstance(error, sqlite3.Error):
+            raise self.explained(error) from error
+
+    @contextlib.contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self.explained(error) from error
+
+    def explained(self, error: sqlite3.Error) -> LedgerError:
+        """Return what SQLite raised as an error that says what to do."""
+        full = "full" in str(error) or "disk I/O" in str(error) or "unable to open" in str(error)
+        if full or "locked" in str(error):
+            hint = "Everything committed is kept; make room and run the same command."
+            return LedgerError(f"{self.path}: {error}.", hint)
+        return self.damaged(str(error))
+
+    def damaged(self, what: str) -> LedgerError:
+        """Return the error that says that the ledger is not what was written, and the way on."""
+        return LedgerError(
+            f"{self.path} is damaged: {what}.",
+            f"Nothing was changed or bought; save what is whole with: catena check --ledger {self.folder} --repair",
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -96,14 +122,18 @@ class Ledger:
 
     def writer(self, committed: Callable[[list[tuple[int, bytes]]], None]) -> Writer:
         """Start the thread that commits votes; call within the event loop."""
-        return Writer(lambda: self._connect(write=True), committed)
+        return Writer(lambda: connect(self.path, "rw"), committed)
 
     # -- what the run is ----------------------------------------------------------------------------------------
 
     def get(self, key: str) -> Any:
         """Return a stored fact of the run, None where there is none."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        row = self._db.execute("SELECT key, value, crc FROM meta WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        if checksum(row[:2]) != row[2]:
+            raise self.damaged(f"what it says about the run ({key})")
+        return json.loads(row[1])
 
     def put(self, **facts: Any) -> None:
         """Store facts of the run, all at once."""
@@ -112,54 +142,26 @@ class Ledger:
 
     def _put(self, facts: Mapping[str, Any]) -> None:
         rows = [(key, json.dumps(value)) for key, value in facts.items()]
-        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+        self._db.executemany(
+            "INSERT OR REPLACE INTO meta (key, value, crc) VALUES (?, ?, ?)",
+            [(*row, checksum(row)) for row in rows],
+        )
 
     # -- items --------------------------------------------------------------------------------------------------
 
     def items_count(self) -> int:
-        """Return how many items there are."""
-        return int(self._db.execute("SELECT count(*) FROM items").fetchone()[0])
+        """Return how many items there are: they are numbered from 0 without a gap."""
+        return int(self._db.execute("SELECT coalesce(max(row) + 1, 0) FROM items").fetchone()[0])
 
     def compare_items(self, blocks: Iterable[Sequence[Item]], ignore: Collection[str] = ()) -> RowChanges:
         """Lay given rows beside the run's own and return how they differ; nothing is changed.
 
         Args:
-            blocks: The given rows.
+            blocks: The given rows; may be read twice.
             ignore: Other columns that don't count, since they are gold in one of the two.
         """
-        given = [("given", blocks), ("ours", self.all_items())] if ignore else [("given", blocks)]
         with _transaction(self._db):
-            for name, rows in given:
-                self._db.execute(
-                    f"CREATE TEMP TABLE {name} (row INTEGER PRIMARY KEY, id TEXT, gold TEXT, digest BLOB)"
-                )
-                for block in rows:
-                    values = [(item.row, item.id, item.gold, item_digest(item, ignore)) for item in block]
-                    self._db.executemany(f"INSERT INTO {name} VALUES (?, ?, ?, ?)", values)  # noqa: S608
-            if not ignore:
-                self._db.execute("CREATE TEMP TABLE ours AS SELECT row, id, gold, digest FROM items")
-            changes = self._changes()
-            self._db.execute("DROP TABLE given")
-            self._db.execute("DROP TABLE ours")
-        return changes
-
-    def _changes(self) -> RowChanges:
-        for name in ("given", "ours"):
-            self._db.execute(f"CREATE INDEX temp.{name}_by_id ON {name} (id)")
-        count, both = self._count, "given g JOIN ours o ON o.id = g.id"
-        ranks = (
-            "SELECT row_number() OVER (ORDER BY g.row) AS one, row_number() OVER (ORDER BY o.row) AS other"
-        )
-        return RowChanges(
-            added=count("given WHERE id NOT IN (SELECT id FROM ours)"),
-            removed=count("ours WHERE id NOT IN (SELECT id FROM given)"),
-            edited=count(f"{both} WHERE o.digest <> g.digest"),
-            moved=count(f"({ranks} FROM {both}) WHERE one <> other"),
-            gold=count(f"{both} WHERE o.gold IS NOT g.gold"),
-        )
-
-    def _count(self, what: str) -> int:
-        return int(self._db.execute(f"SELECT count(*) FROM {what}").fetchone()[0])  # noqa: S608 - our own words
+            return compare(self._db, blocks, self.all_items(), ignore)
 
     def replace_items(
         self, blocks: Iterable[Sequence[Item]], *, keep_asked: bool = False, **facts: Any
@@ -175,89 +177,146 @@ class Ledger:
             self._db.execute("DELETE FROM items")
             if not keep_asked:
                 self._db.execute("DELETE FROM asked")
+                self._db.execute("UPDATE totals SET answered = 0, failed = 0")
+            rows = 0
             for block in blocks:
                 self._db.executemany(
-                    "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?)", [_item_row(item) for item in block]
+                    f"INSERT INTO items ({ITEM_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                    [item_row(each) for each in block],
                 )
-            self._put(facts)
+                rows += len(block)
+            self._put(facts | {"rows": rows})
 
     def items(self, rows: Sequence[int]) -> list[Item]:
         """Return the items of these rows, in their order."""
         marks = ",".join("?" * len(rows))
         found = self._db.execute(
-            f"SELECT row, id, text, fields, target, gold FROM items WHERE row IN ({marks})",  # noqa: S608
+            f"SELECT {ITEM_COLUMNS} FROM items WHERE row IN ({marks})",  # noqa: S608
             list(rows),
         )
-        by_row = {row[0]: _item(row) for row in found}
+        by_row = {row[0]: self._item(row) for row in found}
+        if len(by_row) < len(rows):
+            raise self.damaged(f"{len(rows) - len(by_row):,} rows are missing")
         return [by_row[row] for row in rows]
 
-    def all_items(self, block: int = 4096) -> Iterator[list[Item]]:
+    def all_items(self, block: int = BLOCK) -> Iterator[list[Item]]:
         """Yield all items in input order, in blocks."""
-        cursor = self._db.execute("SELECT row, id, text, fields, target, gold FROM items ORDER BY row")
+        cursor = self._db.execute(f"SELECT {ITEM_COLUMNS} FROM items ORDER BY row")  # noqa: S608
+        at = 0
         while rows := cursor.fetchmany(block):
-            yield [_item(row) for row in rows]
+            items = [self._item(row) for row in rows]
+            self._without_gap(items[-1].row, at := at + len(rows))
+            yield items
+        self._as_many_as_stored(at)
 
-    def ids(self) -> list[str]:
-        """Return all ids in input order."""
-        return [row[0] for row in self._db.execute("SELECT id FROM items ORDER BY row")]
+    def _item(self, values: Sequence[Any]) -> Item:
+        try:
+            return item(values)
+        except Broken as broken:
+            raise self.damaged(f"{broken} of its items") from None
 
-    def gold(self) -> list[str | None]:
-        """Return all gold labels in input order."""
-        return [row[0] for row in self._db.execute("SELECT gold FROM items ORDER BY row")]
+    def names(self, block: int = BLOCK) -> Iterator[list[tuple[int, str, str | None]]]:
+        """Yield (row, id, gold) of all items in input order, in blocks."""
+        cursor = self._db.execute("SELECT row, id, gold, digest, crc FROM items ORDER BY row")
+        at = 0
+        while rows := cursor.fetchmany(block):
+            if any(checksum(row[:4]) != row[4] for row in rows):
+                raise self.damaged("a row of its items")
+            self._without_gap(rows[-1][0], at := at + len(rows))
+            yield [row[:3] for row in rows]
+        self._as_many_as_stored(at)
+
+    def _without_gap(self, row: int, count: int) -> None:
+        if row != count - 1:
+            raise self.damaged("rows are missing")
+
+    def _as_many_as_stored(self, rows: int) -> None:
+        stored = self.get("rows")
+        if stored is not None and stored != rows:
+            raise self.damaged(f"it holds {rows:,} of {stored:,} rows")
+
+    def ids(self) -> Iterator[str]:
+        """Yield all ids in input order."""
+        for block in self.names():
+            yield from (name for _, name, _ in block)
+
+    def gold(self) -> Iterator[str | None]:
+        """Yield all gold labels in input order."""
+        for block in self.names():
+            yield from (gold for _, _, gold in block)
 
     # -- links --------------------------------------------------------------------------------------------------
 
     def links(self) -> dict[str, tuple[int, bytes]]:
         """Return number and fingerprint of every link that this run knows, by name."""
-        return {
-            name: (link, fingerprint)
-            for link, name, fingerprint in self._db.execute("SELECT link, name, fingerprint FROM links")
-        }
+        rows = self._db.execute("SELECT link, name, fingerprint, model, crc FROM links").fetchall()
+        if any(checksum(row[:4]) != row[4] for row in rows):
+            raise self.damaged("what it says about a link")
+        return {name: (link, fingerprint) for link, name, fingerprint, _, _ in rows}
 
     def put_link(self, name: str, fingerprint: bytes, model: str) -> int:
         """Store a link and return its number. A link with a new fingerprint forgets which votes its items used."""
-        known = self.links().get(name)
+        known = self.links()
+        number = known[name][0] if name in known else self._free_number(known)
         with _transaction(self._db):
-            if known and known[1] != fingerprint:
-                self._db.execute("DELETE FROM asked WHERE link = ?", (known[0],))
+            if name in known and known[name][1] != fingerprint:
+                self._db.execute("DELETE FROM asked WHERE link = ?", (number,))
+                self._db.execute("UPDATE totals SET answered = 0, failed = 0 WHERE link = ?", (number,))
+            row = (number, name, fingerprint, model)
             self._db.execute(
-                "INSERT INTO links (name, fingerprint, model) VALUES (?, ?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET fingerprint = excluded.fingerprint, model = excluded.model",
-                (name, fingerprint, model),
+                "INSERT INTO links (link, name, fingerprint, model, crc) VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO "
+                "UPDATE SET fingerprint = excluded.fingerprint, model = excluded.model, crc = excluded.crc",
+                (*row, checksum(row)),
             )
-        return self.links()[name][0]
+            self._db.execute("INSERT OR IGNORE INTO totals VALUES (?, 0, 0, 0, 0, 0, 0, NULL)", (number,))
+            self._put({LINK_FACT + name: [number, name, fingerprint.hex(), model]})
+        return number
+
+    def _free_number(self, known: Mapping[str, tuple[int, bytes]]) -> int:
+        """Return a number that no link has, nor votes whose link was lost."""
+        voted = self._db.execute("SELECT coalesce(max(link), 0) FROM votes").fetchone()[0]
+        return 1 + max(int(voted), *(number for number, _ in known.values()), 0)
 
     def add_seconds(self, link: int, seconds: float) -> None:
         """Add to the time that a link has worked."""
         with _transaction(self._db):
             self._db.execute("UPDATE links SET seconds = seconds + ? WHERE link = ?", (seconds, link))
 
-    # -- votes --------------------------------------------------------------------------------------------------
-
-    def asked_count(self, link: int) -> tuple[int, int]:
-        """Return how many rows have an answer of a link, and how many of those are failures."""
-        row = self._db.execute(
-            "SELECT count(*), coalesce(sum(label IS NULL), 0) FROM asked JOIN votes USING (link, key) WHERE link = ?",
-            (link,),
-        ).fetchone()
-        return int(row[0]), int(row[1])
-
     def model(self, link: int) -> str:
         """Return what to show people as a link's model."""
         return str(self._db.execute("SELECT model FROM links WHERE link = ?", (link,)).fetchone()[0])
 
+    # -- votes --------------------------------------------------------------------------------------------------
+
+    def asked_count(self, link: int) -> tuple[int, int]:
+        """Return how many rows have an answer of a link, and how many of those are failures."""
+        row = self._db.execute("SELECT answered, failed FROM totals WHERE link = ?", (link,)).fetchone()
+        return (int(row[0]), int(row[1])) if row else (0, 0)
+
     def votes_count(self, link: int) -> int:
         """Return how many votes and failures of a link are stored."""
-        return self._count(f"votes WHERE link = {link:d}")
+        row = self._db.execute("SELECT votes FROM totals WHERE link = ?", (link,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def spent(self, link: int) -> dict[str, Any]:
+        """Return what all votes of a link used: calls, tokens, USD (None where unknown), seconds."""
+        names = ("calls", "prompt_tokens", "completion_tokens", "cost_usd", "seconds")
+        row = self._db.execute(
+            f"SELECT {', '.join(names)} FROM links JOIN totals USING (link) WHERE link = ?",  # noqa: S608
+            (link,),
+        ).fetchone()
+        return dict(zip(names, row or (0, 0, 0, None, 0.0), strict=True))
 
     def find(self, link: int, keys: Sequence[bytes]) -> dict[bytes, Answer]:
         """Return the stored answers among these keys of a link."""
         marks = ",".join("?" * len(keys))
         found = self._db.execute(
-            f"SELECT {VOTE_COLUMNS} FROM votes WHERE link = ? AND key IN ({marks})",  # noqa: S608
+            f"SELECT {VOTE_COLUMNS}, digest FROM votes WHERE link = ? AND key IN ({marks})",  # noqa: S608
             [link, *keys],
-        )
-        return {row[1]: answer_from(row) for row in found}
+        ).fetchall()
+        if any(digest(row[:-1]) != row[-1] for row in found):
+            raise self.damaged("a vote")
+        return {row[1]: answer_from(row[:-1]) for row in found}
 
     def decided(
         self, link: int, labels: Sequence[str], n: int
@@ -267,33 +326,54 @@ class Ledger:
         label = np.full(n, -1, np.int16)
         confidence = np.full(n, np.nan)
         index = {name: at for at, name in enumerate(labels)}
-        cursor = self._db.execute(
-            "SELECT row, label, confidence FROM asked JOIN votes USING (link, key) WHERE link = ?", (link,)
-        )
-        for row, name, value in cursor:
+        for row, vote in self._votes(link, n=n):
             asked[row] = True
-            label[row] = index.get(name, -1)
-            if value is not None:
-                confidence[row] = value
+            label[row] = index.get(vote[2], -1)
+            if vote[3] is not None:
+                confidence[row] = vote[3]
         return asked, label, confidence
 
-    def answers(self, link: int) -> Iterator[tuple[int, Answer, bool]]:
-        """Yield (row, answer, whether it is the first row with this answer) of a link in row order."""
-        columns = ", ".join(f"votes.{name.strip()}" for name in VOTE_COLUMNS.split(","))
+    def _votes(
+        self, link: int, n: int | None = None, more: str = "", tables: str = ""
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield (row, vote columns, more columns) in row order, each checked. `more` and `tables` are our own words."""
+        columns = ", ".join(f"votes.{name.strip()}" for name in VOTE_COLUMNS.split(",")[2:])
         cursor = self._db.execute(
-            f"SELECT row, {columns} FROM asked JOIN votes USING (link, key) WHERE asked.link = ? ORDER BY row",  # noqa: S608
+            f"SELECT asked.link, row, asked.key, asked.crc, votes.digest, asked.link, asked.key, {columns} {more} "  # noqa: S608
+            f"FROM asked LEFT JOIN votes USING (link, key) {tables} WHERE asked.link = ? ORDER BY row",
             (link,),
         )
-        seen = set[bytes]()
-        for row in cursor:
-            yield row[0], answer_from(row[1:]), row[2] not in seen
-            seen.add(row[2])
+        width = 7 + len(VOTE_COLUMNS.split(",")) - 2
+        while rows := cursor.fetchmany(BLOCK):
+            bad = 0
+            for row in rows:
+                if (
+                    checksum(row[:3]) != row[3]
+                    or digest(row[5:width]) != row[4]
+                    or (n is not None and row[1] >= n)
+                ):
+                    bad += 1
+            if bad:
+                raise self.damaged(f"votes of link number {link}")
+            for row in rows:
+                yield (row[1], row[5:width], *row[width:])
 
-    def failures(self, link: int) -> Iterator[tuple[int, str]]:
-        """Yield (row, message) of the rows that a link has no label for."""
+    def answers(self, link: int) -> Iterator[tuple[int, str, Answer, bool]]:
+        """Yield (row, id, answer, whether it is the first row with this answer) of a link in row order."""
+        most = self._db.execute("SELECT coalesce(max(vote), 0) FROM votes").fetchone()[0]
+        seen = bytearray(most // 8 + 1)
+        more, tables = ", votes.vote, items.id", "JOIN items USING (row)"
+        for row, values, vote, name in self._votes(link, more=more, tables=tables):
+            byte, bit = vote >> 3, 1 << (vote & 7)
+            yield row, name, answer_from(values), not seen[byte] & bit
+            seen[byte] |= bit
+
+    def failures(self, link: int, start: int, stop: int) -> Iterator[tuple[int, str]]:
+        """Yield (row, message) of those rows from `start` up to `stop` that a link has no label for."""
         yield from self._db.execute(
-            "SELECT row, message FROM asked JOIN votes USING (link, key) WHERE link = ? AND label IS NULL",
-            (link,),
+            "SELECT row, message FROM asked JOIN votes USING (link, key) "
+            "WHERE link = ? AND row >= ? AND row < ? AND label IS NULL",
+            (link, start, stop),
         )
 
     def forget_transient(self) -> int:
@@ -302,19 +382,11 @@ class Ledger:
         keys = f"SELECT link, key FROM votes WHERE reason IN ({marks})"  # noqa: S608
         with _transaction(self._db):
             gone = self._db.execute(f"DELETE FROM asked WHERE (link, key) IN ({keys})", TRANSIENT).rowcount  # noqa: S608
-            self._db.execute(f"DELETE FROM votes WHERE reason IN ({marks})", TRANSIENT)  # noqa: S608
+            votes = self._db.execute(f"DELETE FROM votes WHERE reason IN ({marks})", TRANSIENT).rowcount  # noqa: S608
+            if gone or votes:
+                for link, _ in self.links().values():
+                    count(self._db, link)
         return gone
-
-    def spent(self, link: int) -> dict[str, Any]:
-        """Return what all votes of a link used: calls, tokens, USD (None where unknown), seconds."""
-        row = self._db.execute(
-            "SELECT coalesce(sum(calls), 0), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),"
-            " sum(cost_usd) FROM votes WHERE link = ?",
-            (link,),
-        ).fetchone()
-        seconds = self._db.execute("SELECT seconds FROM links WHERE link = ?", (link,)).fetchone()[0]
-        names = ("calls", "prompt_tokens", "completion_tokens", "cost_usd", "seconds")
-        return dict(zip(names, (*row, seconds), strict=True))
 
     # -- batches ------------------------------------------------------------------------------------------------
 
@@ -343,22 +415,12 @@ class _transaction:  # noqa: N801 - a context manager that reads as a word
             self._connection.execute("ROLLBACK")
 
 
-_encode = msgspec.json.Encoder(enc_hook=as_text).encode
-_encode_sorted = msgspec.json.Encoder(enc_hook=as_text, order="sorted").encode
-_decode = msgspec.json.Decoder().decode
-
-
-def item_digest(item: Item, ignore: Collection[str] = ()) -> bytes:
-    """Return the digest of what a row says, gold and ignored columns left out."""
-    fields = {name: value for name, value in item.fields.items() if name not in ignore}
-    values = [item.id, item.text, item.target, fields]
-    return blake2b(_encode_sorted(values), digest_size=8).digest()
-
-
-def _item_row(item: Item) -> tuple[Any, ...]:
-    fields = _encode(item.fields).decode()
-    return (item.row, item.id, item.text, item.target, item.gold, fields, item_digest(item))
-
-
-def _item(row: Sequence[Any]) -> Item:
-    return Item(row[0], row[1], row[2], _decode(row[3]), row[4], row[5])
+def _create(path: Path) -> None:
+    """Make an empty ledger that appears whole, so that an empty file is never taken for a new run."""
+    new = path.with_name(f"{path.name}.new")
+    for name in (new.name, f"{new.name}-wal", f"{new.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    with contextlib.closing(connect(new, "rw")) as connection:
+        create(connection)
+    new.rename(path)

@@ -4,15 +4,22 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from catena.errors import LedgerError
-from catena.ledger.rows import INSERT_VOTE, vote_row
-from catena.types import Answer
+from catena.ledger.rows import INSERT_VOTE, checksum, vote_row
+from catena.types import Answer, Failure
 
 __all__ = ["Writer"]
 
 GROUP = 64
 LINGER_SECONDS = 0.01
+
+ADD = (
+    "UPDATE totals SET answered = answered + ?, failed = failed + ?, votes = votes + ?, calls = calls + ?, "
+    "prompt_tokens = prompt_tokens + ?, completion_tokens = completion_tokens + ?, "
+    "cost_usd = CASE WHEN ?7 IS NULL THEN cost_usd ELSE coalesce(cost_usd, 0) + ?7 END WHERE link = ?8"
+)
 
 Entry = tuple[int, bytes, Sequence[int], Answer | None]
 Change = Callable[[sqlite3.Connection], None]
@@ -145,7 +152,12 @@ def _commit(connection: sqlite3.Connection, group: list[Entry], changes: Sequenc
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.executemany(INSERT_VOTE, votes)
-        connection.executemany("INSERT OR REPLACE INTO asked (link, row, key) VALUES (?, ?, ?)", asked)
+        connection.executemany(
+            "INSERT OR REPLACE INTO asked (link, row, key, crc) VALUES (?, ?, ?, ?)",
+            [(*row, checksum(row)) for row in asked],
+        )
+        for link in {link for link, *_ in group}:
+            connection.execute(ADD, _added(connection, [entry for entry in group if entry[0] == link]))
         for change in changes:
             change(connection)
         connection.execute("COMMIT")
@@ -153,3 +165,21 @@ def _commit(connection: sqlite3.Connection, group: list[Entry], changes: Sequenc
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _added(connection: sqlite3.Connection, group: list[Entry]) -> tuple[Any, ...]:
+    """Return what a group adds to the totals of its link: answered, failed, votes, calls, tokens, USD."""
+    answered = failed = 0
+    for link, key, rows, answer in group:
+        answered += len(rows)
+        if answer is None:
+            query = "SELECT label IS NULL FROM votes WHERE link = ? AND key = ?"
+            stored = connection.execute(query, (link, key)).fetchone()
+            failed += len(rows) if stored and stored[0] else 0
+        elif isinstance(answer, Failure):
+            failed += len(rows)
+    used = [answer.usage for *_, answer in group if answer is not None]
+    costs = [usage.cost_usd for usage in used if usage.cost_usd is not None]
+    tokens = [sum(usage.prompt_tokens for usage in used), sum(usage.completion_tokens for usage in used)]
+    calls = sum(usage.calls for usage in used)
+    return (answered, failed, len(used), calls, *tokens, sum(costs) if costs else None, group[0][0])

@@ -2,6 +2,7 @@
 
 import heapq
 import re
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -13,6 +14,9 @@ from catena.routing.standing import Standing
 
 __all__ = ["ShareStream", "exact_shares", "quotas", "route_by_share"]
 
+TO_BITS, FROM_BITS = struct.Struct(">d").pack, struct.Struct(">Q").unpack
+SIGN, LOW = 1 << 63, (1 << 64) - 1
+ROWS = (1 << 40) - 1
 HUGE = re.compile(r"[eE][+-]?\d{3}")  # an exact fraction with such an exponent would fill the memory
 
 
@@ -59,7 +63,7 @@ def quotas(items: int, shares: Sequence[Fraction]) -> list[tuple[int, int]]:
     return result
 
 
-def route_by_share(standing: NDArray[np.int64], shares: Sequence[Fraction]) -> NDArray[np.int16]:
+def route_by_share(standing: NDArray[np.int32], shares: Sequence[Fraction]) -> NDArray[np.int16]:
     """Return the link that keeps each item.
 
     Args:
@@ -85,18 +89,34 @@ class ShareStream:
     """The same decision for one link as its votes arrive, releasing items as soon as they are surely forwarded.
 
     Holds the surest `keeps` items so far; once full, each arrival pushes out exactly one item, which no later
-    arrival can bring back. The result does not depend on the order of arrival.
+    arrival can bring back. The result does not depend on the order of arrival. About 60 bytes for each item it holds.
+
+    Args:
+        keeps: How many items the link keeps.
+        receives: How many will arrive, where that is known: a link that keeps them all holds nothing.
     """
 
-    def __init__(self, keeps: int) -> None:
+    def __init__(self, keeps: int, receives: int | None = None) -> None:
         self._keeps = keeps
-        self._heap: list[tuple[Standing, int]] = []
+        self._keeps_all = receives is not None and receives <= keeps
+        self._heap: list[int] = []
 
     def offer(self, row: int, standing: Standing) -> int | None:
         """Take one item in and return the row that is forwarded for it, if any."""
-        if len(self._heap) < self._keeps:
-            heapq.heappush(self._heap, (standing, row))
+        if self._keeps_all:
             return None
         if not self._keeps:
             return row
-        return heapq.heappushpop(self._heap, (standing, row))[1]
+        entry = _packed(row, standing)
+        if len(self._heap) < self._keeps:
+            heapq.heappush(self._heap, entry)
+            return None
+        return heapq.heappushpop(self._heap, entry) & ROWS
+
+
+def _packed(row: int, standing: Standing) -> int:
+    """Return one integer that is ordered as (standing, row) is."""
+    kind, confidence, tie = standing
+    bits: int = FROM_BITS(TO_BITS(confidence + 0.0))[0]  # -0.0 is 0.0
+    value = ~bits & LOW if bits & SIGN else bits | SIGN
+    return ((kind << 64 | value) << 64 | tie) << 40 | row

@@ -16,7 +16,7 @@ __all__ = ["check_policy"]
 
 
 def check_policy(
-    route: Callable[[NDArray[np.int64]], NDArray[Any]],
+    route: Callable[[NDArray[np.int32]], NDArray[Any]],
     stream_of: "Callable[[int, int], Stream]",
     seed: int = 0,
     *,
@@ -49,7 +49,7 @@ def _confidences(rng: np.random.Generator, links: int, items: int) -> Iterator[N
 
 
 def _check_routes(
-    route: Callable[[NDArray[np.int64]], NDArray[Any]],
+    route: Callable[[NDArray[np.int32]], NDArray[Any]],
     stream_of: "Callable[[int, int], Stream]",
     rng: np.random.Generator,
     confidence: NDArray[np.float64],
@@ -87,7 +87,7 @@ def _check_routes(
             arrivals = released if how != "shuffled" else [int(row) for row in rng.permutation(released)]
 
 
-def _route(route: Callable[[NDArray[np.int64]], NDArray[Any]], order: NDArray[np.int64]) -> NDArray[Any]:
+def _route(route: Callable[[NDArray[np.int32]], NDArray[Any]], order: NDArray[np.int32]) -> NDArray[Any]:
     links, items = order.shape
     given = order.copy()
     kept_by = np.asarray(route(given))
