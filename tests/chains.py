@@ -41,6 +41,24 @@ def openai(provider, name="small", **options):
     } | options
 
 
+def anthropic(provider, name="small", **options):
+    """Return an anthropic link to the provider; the model has the link's name."""
+    return openai(provider, name, **options) | {"kind": "anthropic"}
+
+
+BATCH = {"mode": "batch", "poll": 0.02}
+KINDS = {"openai": openai, "anthropic": anthropic}
+
+
+def batches_in(out):
+    """Return the batches that the ledger of a run knows."""
+    ledger = Ledger(out)
+    try:
+        return ledger.batches()
+    finally:
+        ledger.close()
+
+
 def rows_of(texts, **columns):
     """Return a DataFrame with these texts and ids."""
     return pd.DataFrame({"id": [f"i{at}" for at in range(len(texts))], "text": list(texts), **columns})

@@ -54,7 +54,8 @@ def test_the_tutorial_runs_from_top_to_bottom(tmp_path, monkeypatch):
 def test_documented_options_exist(page):
     """Each command and each of its options is one that the program knows."""
     for name, *rest in commands(page):
-        shown = CliRunner().invoke(catena, [name, "--help"]).output
+        inner = rest[:1] if name == "batch" else []
+        shown = CliRunner().invoke(catena, [name, *inner, "--help"]).output
         unknown = [
             word
             for word in rest

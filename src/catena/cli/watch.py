@@ -68,7 +68,8 @@ class Watcher:
     def _line(self, progress: Progress) -> str:
         parts = [
             f"{link.name}: {link.received:,} of {link.expected:,} received, {link.answered - link.forwarded:,} kept, "
-            f"{link.forwarded:,} forwarded, {link.failed:,} failed, {_rate(rate)}, {link.in_flight:,} at a time"
+            f"{link.forwarded:,} forwarded, {link.failed:,} failed, "
+            + (link.waits_for or f"{_rate(rate)}, {link.in_flight:,} at a time")
             for link, rate in zip(progress.links, self._rates(), strict=True)
         ]
         spent = progress.capped or money(sum(link.cost_usd for link in progress.links))
@@ -80,7 +81,7 @@ class Watcher:
         links = self._progress.links if self._progress else []
         rows = [
             [
-                link.name,
+                f"{link.name} ({link.waits_for})" if link.waits_for else link.name,
                 f"{link.received:,} of {link.expected:,}",
                 f"{link.answered - link.forwarded:,}",
                 f"{link.forwarded:,}",

@@ -68,10 +68,15 @@ class Budget:
                 return False
             self._news.clear()
             await self._news.wait()
+        self.hold(most)
+        return True
+
+    def hold(self, most: Usage) -> None:
+        """Reserve what an earlier run has begun: it is under way, whether the budget holds it or not."""
+        amounts = _amounts(most)
         for at, _ in self._caps:
             self._reserved[at] += amounts[at]
         self._in_flight += 1
-        return True
 
     def settle(self, most: Usage, used: Usage) -> None:
         """Put what a call has used in the place of what was reserved for it."""

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.engine.asker import CallAsker
+from catena.engine.asker import Asker, CallAsker
+from catena.engine.batches import BatchAsker, Desk
 from catena.engine.budget import Budget, BudgetError
 from catena.engine.endpoint import Gate, endpoints
 from catena.engine.inbox import Inbox
@@ -76,8 +77,6 @@ class Pipeline:
         for progress, gate in zip(self.progress.links, self._gates, strict=True):
             progress.gate = gate
         self.progress.budget = self._budget
-        self._stages = self._build()
-        self._seconds = [0.0] * len(self._stages)
         with _signals(self.stop):
             await self._work()
         if self._error:
@@ -92,6 +91,8 @@ class Pipeline:
     async def _work(self) -> None:
         """Run all links, then commit what they have said and free what they hold, however they ended."""
         writer = self._ledger.writer(self._committed)
+        self._stages = self._build(writer)
+        self._seconds = [0.0] * len(self._stages)
         try:
             async with asyncio.TaskGroup() as group:
                 for at, stage in enumerate(self._stages):
@@ -156,13 +157,41 @@ class Pipeline:
         most = link.most(link.render(self._ledger.items([0])[0]))
         return (most.cost_usd or 0.0) if most else 0.0
 
-    def _build(self) -> list[Stage]:
+    def _asker(self, at: int, writer: Writer) -> Asker:
+        link, progress = self._links[at], self.progress.links[at]
+        batching = getattr(link, "batches", None)
+        if batching is None:
+            self._tell_open_batches(link, self._numbers[at])
+            return CallAsker(link, self._gates[at], self._budget, self._fail)
+        tell = self.progress.warnings.append
+        return BatchAsker(
+            Desk(
+                link,
+                batching,
+                self._numbers[at],
+                self._ledger,
+                writer,
+                self._budget,
+                progress,
+                tell,
+                self._fail,
+            )
+        )
+
+    def _tell_open_batches(self, link: Link, number: int) -> None:
+        if count := sum(record.open for record in self._ledger.batches(number)):
+            self.progress.warnings.append(
+                f"link '{link.name}' has {count:,} open batches and asks call by call now: give it mode: batch to "
+                "harvest them, or what they bring is bought again."
+            )
+
+    def _build(self, writer: Writer) -> list[Stage]:
         inboxes = [Inbox(range(len(self._tie)))] + [Inbox() for _ in self._links[1:]]
         last = len(self._links) - 1
         return [
             Stage(
                 link=link,
-                asker=CallAsker(link, self._gates[at], self._budget, self._fail),
+                asker=self._asker(at, writer),
                 number=self._numbers[at],
                 labels=tuple(self._task.labels),
                 board=self.boards[at],

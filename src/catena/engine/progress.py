@@ -12,7 +12,10 @@ __all__ = ["LinkProgress", "Progress"]
 
 @dataclass
 class LinkProgress:
-    """What one link has done so far. `expected` is how many items it will receive; `reused` were in the ledger."""
+    """What one link has done so far.
+
+    `expected` is how many items it will receive; `reused` were in the ledger; `waits_for` says what it waits for long.
+    """
 
     name: str
     model: str
@@ -24,6 +27,7 @@ class LinkProgress:
     reused: int = 0
     calls: int = 0
     cost_usd: float = 0.0
+    waits_for: str = ""
     gate: "Gate | None" = None
 
     @property

@@ -24,6 +24,8 @@ TABLES = {
     "items": ITEM_COLUMNS,
     "votes": f"{VOTE_COLUMNS}, digest",
     "asked": "link, row, key, crc",
+    "batches": "shard, link, fingerprint, began, tries, count, keys, most_usd, most_tokens, digest, "
+    "state, remote, said, done, counts, cost_usd, ended",
 }
 
 
@@ -33,6 +35,8 @@ def is_whole(table: str, row: Sequence[Any]) -> bool:
         return bool(digest(row[:-1]) == row[-1])
     if table == "links":
         return bool(checksum(row[:4]) == row[4])
+    if table == "batches":  # how a batch is doing, which follows, is asked of its provider again
+        return bool(digest(row[:9]) == row[9])
     if table == "items":
         one = checksum((row[0], row[1], row[4], row[6])) == row[7]
         return bool(one and checksum((row[0], row[2], row[3], row[5])) == row[8])

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 
 from catena.errors import LedgerError
+from catena.ledger.batches import BATCHES_TABLE
 from catena.ledger.rows import checksum
 
 __all__ = ["APPLICATION_ID", "LINK_FACT", "TABLES", "VERSION", "count", "create", "is_current", "migrate"]
@@ -72,7 +73,12 @@ def count(connection: sqlite3.Connection, link: int) -> None:
     )
 
 
-_MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_second]
+def _third(connection: sqlite3.Connection) -> None:
+    """Version 3: batches."""
+    connection.execute(BATCHES_TABLE)
+
+
+_MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_second, _third]
 """Function i brings version i + 1 to version i + 2."""
 
 VERSION = len(_MIGRATIONS) + 1

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from catena.errors import InputError, LedgerError
 from catena.ledger import wal
+from catena.ledger.batches import BatchRecord, answered_keys, read_batches
 from catena.ledger.items import ITEM_COLUMNS, Broken, RowChanges, compare, item, item_row
 from catena.ledger.lock import RunLock
 from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, digest
@@ -386,6 +387,16 @@ class Ledger:
                 for link, _ in self.links().values():
                     count(self._db, link)
         return gone
+
+    # -- batches ------------------------------------------------------------------------------------------------
+
+    def batches(self, link: int | None = None) -> list[BatchRecord]:
+        """Return all batches of the run, or those of a link, oldest first."""
+        return read_batches(self._db, link)
+
+    def answered(self, link: int, keys: Sequence[bytes]) -> set[bytes]:
+        """Return which of these keys of a link have an answer."""
+        return answered_keys(self._db, link, keys)
 
 
 class _transaction:  # noqa: N801 - a context manager that reads as a word

@@ -22,6 +22,7 @@ ADD = (
 )
 
 Entry = tuple[int, bytes, Sequence[int], Answer | None]
+Change = Callable[[sqlite3.Connection], None]
 
 
 class Writer:
@@ -42,6 +43,8 @@ class Writer:
         self._committed = committed
         self._loop = asyncio.get_running_loop()
         self._pending: list[Entry] = []
+        self._changes: list[tuple[Change, asyncio.Future[None]]] = []
+        self._waiting = set[asyncio.Future[None]]()
         self._uncommitted = 0
         self._room = asyncio.Event()
         self._room.set()
@@ -67,6 +70,24 @@ class Writer:
             if len(self._pending) in {1, GROUP}:
                 self._wake.notify()
 
+    async def do(self, change: Change) -> None:
+        """Make a change of other tables, and return when it is committed, with every vote that came before it.
+
+        Raises:
+            LedgerError: It, or an earlier group, could not be written.
+        """
+        self._check()
+        done = self._loop.create_future()
+        self._waiting.add(done)
+        try:
+            with self._wake:
+                self._changes.append((change, done))
+                self._wake.notify()
+            await done
+        finally:
+            self._waiting.discard(done)
+        self._check()
+
     async def close(self) -> None:
         """Commit what is pending and end the thread.
 
@@ -90,34 +111,42 @@ class Writer:
         try:
             connection = self._connect()
             try:
-                while group := self._next_group():
-                    _commit(connection, group)
-                    self._tell(group)
+                while any(work := self._next_work()):
+                    group, changes = work
+                    _commit(connection, group, [change for change, _ in changes])
+                    self._tell(group, [done for _, done in changes])
             finally:
                 connection.close()
         except Exception as error:  # noqa: BLE001 - handed over to the event loop
             self._error = error
-            self._tell([])
+            self._tell([], None)
 
-    def _next_group(self) -> list[Entry]:
+    def _next_work(self) -> tuple[list[Entry], list[tuple[Change, asyncio.Future[None]]]]:
         with self._wake:
-            self._wake.wait_for(lambda: self._pending or self._closing)
+            self._wake.wait_for(lambda: self._pending or self._changes or self._closing)
             if not self._closing:
-                self._wake.wait_for(lambda: len(self._pending) >= GROUP or self._closing, LINGER_SECONDS)
+                self._wake.wait_for(self._is_urgent, LINGER_SECONDS)
             group, self._pending = self._pending, []
-            return group
+            changes, self._changes = self._changes, []
+            return group, changes
 
-    def _tell(self, group: list[Entry]) -> None:
+    def _is_urgent(self) -> bool:
+        return len(self._pending) >= GROUP or bool(self._changes) or self._closing
+
+    def _tell(self, group: list[Entry], changed: list[asyncio.Future[None]] | None) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._done, group)
+            self._loop.call_soon_threadsafe(self._done, group, changed)
 
-    def _done(self, group: list[Entry]) -> None:
+    def _done(self, group: list[Entry], changed: list[asyncio.Future[None]] | None) -> None:
         self._uncommitted -= len(group)
         self._room.set()
+        for done in self._waiting if changed is None else changed:  # None: the thread has ended with an error
+            if not done.done():
+                done.set_result(None)
         self._committed([(link, key) for link, key, _, answer in group if answer is not None])
 
 
-def _commit(connection: sqlite3.Connection, group: list[Entry]) -> None:
+def _commit(connection: sqlite3.Connection, group: list[Entry], changes: Sequence[Change] = ()) -> None:
     votes = [vote_row(link, key, answer) for link, key, _, answer in group if answer is not None]
     asked = [(link, row, key) for link, key, rows, _ in group for row in rows]
     connection.execute("BEGIN IMMEDIATE")
@@ -129,6 +158,8 @@ def _commit(connection: sqlite3.Connection, group: list[Entry]) -> None:
         )
         for link in {link for link, *_ in group}:
             connection.execute(ADD, _added(connection, [entry for entry in group if entry[0] == link]))
+        for change in changes:
+            change(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

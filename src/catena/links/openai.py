@@ -1,35 +1,34 @@
 """Any OpenAI-compatible chat-completions endpoint, over plain HTTP: one call, one vote."""
 
-import os
 import time
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from catena.confidence import Found, LabelScorer, Listed, Token
-from catena.errors import LinkError, TaskError
+from catena.errors import TaskError
+from catena.links.batch import BatchOptions, half
+from catena.links.client import Client, Reply, since
 from catena.links.identity import fingerprint
+from catena.links.openai_batch import OpenAIBatches
 from catena.links.price import FREE, Price, find_price
-from catena.links.wire import Completion, bad_body, rate, retry_after, status_failure
+from catena.links.reading import read_label
+from catena.links.wire import Completion, bad_body, rate
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec, convert
 from catena.types import Answer, Capabilities, Failure, Rate, Usage, Vote
 
 __all__ = ["OpenAILink", "open_link"]
 
-SHORTEST_KEY = 8  # shorter ones are stand-ins such as `none`, which are words too
 OWNED = ("model", "messages", "stream")
 OPENAI = "https://api.openai.com/v1"
-MOST_BODY_BYTES = 4 << 20
-MOST_CONNECTIONS = 512
 LISTEN_SECONDS = 0.05
 UNLIMITED = 1 << 20  # tokens of an answer, where neither the task nor a price makes one mind
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The options of `kind: openai`.
+class Settings(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of `kind: openai`; those of batches are in `BatchOptions`.
 
     Args:
         model: As the server calls it.
@@ -40,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tokens_per_minute: Most tokens a minute, in the same way.
         most_failed: The share of its last 50 calls whose failure stops the run.
         timeout: Seconds for one call, from connecting to the last byte.
-        price: USD per million tokens, or `free`; from the price list unless said.
+        price: USD per million tokens, or `free`; from the price list unless said. A batch costs half of it.
         top_logprobs: Alternatives to ask for at each token, as many as the server allows; 0 to ask for none.
         temperature: As the API has it.
         max_tokens: Most tokens of an answer; enough for the longest label unless said.
@@ -59,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=400)] = 20
     temperature: float = 0.0
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    body: dict[str, Any] = {}
+    body: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "OpenAILink":
@@ -85,13 +84,13 @@ class OpenAILink:
     def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
         self.name = name
         self.render = Prompter(task)
-        self._variable = settings.api_key_env or (None if settings.base_url else "OPENAI_API_KEY")
+        variable = settings.api_key_env or (None if settings.base_url else "OPENAI_API_KEY")
         address = (settings.base_url or OPENAI).rstrip("/")
         self.capabilities = Capabilities(
             confidence="label_logprobs" if settings.top_logprobs else "none",
             concurrency=settings.concurrency,
             model=settings.model,
-            endpoint=f"{address} with {self._variable}" if self._variable else address,
+            endpoint=f"{address} with {variable}" if variable else address,
             requests_per_minute=settings.requests_per_minute,
             tokens_per_minute=settings.tokens_per_minute,
             most_failed=settings.most_failed,
@@ -102,16 +101,21 @@ class OpenAILink:
             name, "openai", task, system=task.system, **{key: getattr(settings, key) for key in shaping}
         )
         self._settings = settings
-        self._where = where
         self._scorer = LabelScorer(list(task.labels))
-        self._price = find_price(settings.price, settings.model, settings.base_url, where)
+        price = find_price(settings.price, settings.model, settings.base_url, where)
+        self._price = half(price) if settings.mode == "batch" else price
         self._max_tokens = settings.max_tokens or max(len(label.encode()) for label in task.labels) + 8
         self._task_system = task.system
         self._system = [{"role": "system", "content": task.system}] if task.system else []
         self._fields = self._request_fields()
-        self._client: Any = None
-        self._key = ""
-        self._spellings: frozenset[bytes] = frozenset()
+        self._client = Client(where, variable, _headers, settings.timeout, settings.concurrency)
+        self.ready = self._client.ready
+        self.close = self._client.close
+        self.batches = (
+            OpenAIBatches(self._client, address, settings, self.question, self.read)
+            if settings.mode == "batch"
+            else None
+        )
         self._listen_at = 0.0
 
     def _request_fields(self) -> dict[str, Any]:
@@ -137,96 +141,39 @@ class OpenAILink:
         """Ask about one prompt; see `types.Link`."""
         return [await self._ask(prompt) for prompt in prompts]
 
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
-
     async def _ask(self, prompt: str) -> Answer:
-        client = self._client or self._connect()
-        if not prompt.isascii():  # half a surrogate pair has no form that can be sent
-            prompt = prompt.encode(errors="replace").decode()
-        messages = [*self._system, {"role": "user", "content": prompt}]
-        body = _encode({"messages": messages, **self._fields})
         start = time.perf_counter()
-        try:
-            response = await client.post(self._url).body_bytes(body).build().send()
-            answer = self._hide(bytes(await response.bytes()))
-        except Exception as error:  # noqa: BLE001 - whatever the client raises is about this call
-            failure = _transport_failure(error, self._settings.timeout)
-            return msgspec.structs.replace(failure, usage=Usage(latency_ms=_since(start)))
-        limits = self._limits(response)
-        if response.status != 200:
-            used = Usage(latency_ms=_since(start))
-            return msgspec.structs.replace(self._refused(response, answer), usage=used, rate=limits)
-        read = self._read(answer, _since(start))
+        reply = await self._client.post(self._url, _encode(self.question(prompt)))
+        if isinstance(reply, Failure):
+            return reply
+        limits = self._limits(reply)
+        if reply.status != 200:
+            used = Usage(latency_ms=since(start))
+            return msgspec.structs.replace(self._client.refused(reply), usage=used, rate=limits)
+        read = self.read(reply.body, since(start))
         return read if limits is None else msgspec.structs.replace(read, rate=limits)
 
-    def _limits(self, response: Any) -> Rate | None:
+    def question(self, prompt: str) -> dict[str, Any]:
+        """Return the body of the request that asks about a prompt."""
+        if not prompt.isascii():  # half a surrogate pair has no form that can be sent
+            prompt = prompt.encode(errors="replace").decode()
+        return {"messages": [*self._system, {"role": "user", "content": prompt}], **self._fields}
+
+    def _limits(self, reply: Reply) -> Rate | None:
         """Read the headers on limits, not more often than they are of use."""
         now = time.perf_counter()
-        if response.status == 200 and now < self._listen_at:
+        if reply.status == 200 and now < self._listen_at:
             return None
         self._listen_at = now + LISTEN_SECONDS
-        return rate(response.get_header)
+        return rate(reply.header)
 
-    def ready(self) -> None:
-        """See that the key is there; see `types.Link`."""
-        variable = self._variable
-        if variable is None:
-            return
-        self._key = os.environ.get(variable, "").strip()
-        if not self._key:
-            raise LinkError(
-                f"{self._where}: there is no key in {variable}.", f"Set it: export {variable}=..."
-            )
-        if not (self._key.isascii() and self._key.isprintable()):
-            raise LinkError(
-                f"{self._where}: the key in {variable} has characters that no key has.", "Set it anew."
-            )
-        if len(self._key) >= SHORTEST_KEY:
-            self._spellings = frozenset(
-                {self._key.encode(), _encode(self._key)[1:-1], self._key.replace("/", "\\/").encode()}
-            )
+    def read(self, body: bytes, latency: float = 0.0) -> Answer:
+        """Return the vote or the failure that an answer's body is.
 
-    def _connect(self) -> Any:
-        from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - only needed once there is something to ask
-
-        settings = self._settings
-        self.ready()
-        builder = (
-            ClientBuilder()
-            .timeout(timedelta(seconds=settings.timeout))
-            .max_connections(settings.concurrency or MOST_CONNECTIONS)
-            .follow_redirects(False)
-            .default_headers({"content-type": "application/json"})
-        )
-        if self._key:
-            builder = builder.default_headers(
-                {"content-type": "application/json", "authorization": f"Bearer {self._key}"}
-            )
-        self._client = builder.build()
-        return self._client
-
-    def _refused(self, response: Any, body: bytes) -> Failure:
-        """Return the failure that a status says, or raise where it concerns the whole link."""
-        said = body[:MOST_BODY_BYTES].decode(errors="replace")
-        failure = status_failure(response.status, said, retry_after(response.get_header))
-        if (response.status in _WAYS and failure.reason != "filtered") or failure.reason == "refused_key":
-            way = _WAYS.get(response.status, "Check the account.").format(self._variable)
-            if response.status == 401 and self._variable is None:
-                way = "The server wants a key: name the variable that holds it, api_key_env: NAME."
-            raise LinkError(f"{self._where}: {failure.message.rstrip('.')}.", way)
-        return failure
-
-    def _hide(self, body: bytes) -> bytes:
-        """Take the key out of what a server said, before any of it is cut: some show what they were sent."""
-        for spelling in self._spellings:
-            body = body.replace(spelling, b"***")
-        return body
-
-    def _read(self, body: bytes, latency: float) -> Answer:
+        Args:
+            body: As the server sent it.
+            latency: Milliseconds that it took.
+        """
         try:
             completion = _decode(body)
             choice = completion.choices[0]
@@ -236,11 +183,10 @@ class OpenAILink:
         text = choice.message.content or ""
         failure = choice.failure(text)
         if failure is None:
-            found = self._scorer.parse(text)
-            if isinstance(found, Found) and not (found.open and choice.finish_reason == "length"):
+            found = read_label(self._scorer, text, cut=choice.finish_reason == "length")
+            if isinstance(found, Found):
                 return self._vote(completion, text, found, usage)
-            reason = "cut" if choice.finish_reason == "length" else getattr(found, "reason", "cut")
-            failure = Failure(reason, _no_label(text, reason, self._scorer.labels))
+            failure = found
         return msgspec.structs.replace(failure, text=text, usage=usage, model=completion.fingerprint)
 
     def _vote(self, completion: Completion, text: str, found: Found, usage: Usage) -> Vote:
@@ -269,41 +215,9 @@ class OpenAILink:
         return Usage(prompt, answer, self._price.usd(prompt, answer), latency)
 
 
+def _headers(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"} if key else {}
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Completion).decode
-
-_WAYS: Mapping[int, str] = {
-    401: "Check the key in {}.",
-    403: "Check what the key may use.",
-    404: "Check model and base_url, which mostly ends in /v1.",
-}
-
-
-def _transport_failure(error: Exception, timeout: float) -> Failure:
-    if isinstance(error, TimeoutError):
-        return Failure("timeout", f"no answer within {timeout:g} s", retryable=True, charged=True)
-    from pyreqwest.exceptions import ConnectError  # noqa: PLC0415 - as above
-
-    asked = not isinstance(error, ConnectError)
-    return Failure("transport", f"the connection failed: {_innermost(error)}", retryable=True, charged=asked)
-
-
-def _since(start: float) -> float:
-    """Return milliseconds."""
-    return (time.perf_counter() - start) * 1000
-
-
-def _innermost(error: Exception) -> str:
-    causes = getattr(error, "details", {}).get("causes") or [{"message": str(error)}]
-    return str(causes[-1]["message"])
-
-
-def _no_label(text: str, reason: str, labels: Sequence[str]) -> str:
-    shown = text if len(text) <= 80 else text[:77] + "..."
-    among = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
-    what = {
-        "empty": "answered nothing",
-        "cut": f"was cut off at {shown!r}",
-        "many_labels": f"answered {shown!r}, which names more than one of: {among}",
-    }
-    return what.get(reason, f"answered {shown!r}, which is none of: {among}")

@@ -23,8 +23,21 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 FREE = Price(0.0, 0.0)
 
 
-def find_price(given: Price | Literal["free"] | None, model: str, base_url: str | None, where: str) -> Price:
+def find_price(
+    given: Price | Literal["free"] | None,
+    model: str,
+    base_url: str | None,
+    where: str,
+    provider: str = "openai",
+) -> Price:
     """Return the price that the task gives, or else the one of the kept price list (package genai-prices).
+
+    Args:
+        given: What the task says.
+        model: As the server calls it.
+        base_url: Where the server is; the provider's own address unless said.
+        where: Begins the message.
+        provider: As the price list calls it.
 
     Raises:
         TaskError: Neither knows it; the message has the line to add.
@@ -35,10 +48,10 @@ def find_price(given: Price | Literal["free"] | None, model: str, base_url: str 
         return given
     from genai_prices import Usage, calc_price  # noqa: PLC0415 - takes 0.2 s
 
-    provider: dict[str, Any] = {"provider_api_url": base_url} if base_url else {"provider_id": "openai"}
+    served_by: dict[str, Any] = {"provider_api_url": base_url} if base_url else {"provider_id": provider}
     try:
         ask = Usage(input_tokens=1000), Usage(output_tokens=1000)
-        usd = [float(calc_price(usage, model_ref=model, **provider).total_price) * 1000 for usage in ask]
+        usd = [float(calc_price(usage, model_ref=model, **served_by).total_price) * 1000 for usage in ask]
     except LookupError:
         raise TaskError(
             f"{where}: the price of model '{model}' is not known.",

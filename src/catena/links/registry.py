@@ -9,6 +9,7 @@ from catena.types import Link
 __all__ = ["KINDS", "open_link"]
 
 KINDS = {
+    "anthropic": "catena.links.anthropic",
     "embedding": "catena.links.embedding",
     "openai": "catena.links.openai",
     "replay": "catena.links.replay",

@@ -9,15 +9,18 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["Call", "CallLedger", "answered", "calls", "too_early"]
+__all__ = ["Call", "CallLedger", "answered", "batches", "calls", "too_early"]
 
 FLUSH_BYTES = 1 << 16
 
 
 class Entry(msgspec.Struct, omit_defaults=True, gc=False):
-    """One line: a request that came, an answer that was sent, or a client that left before its answer."""
+    """One line: a request that came, an answer that was sent, or a client that left before its answer.
 
-    event: Literal["request", "answer", "left"]
+    Or a batch that was made: then `n` is how many requests it has, and `key` its id.
+    """
+
+    event: Literal["request", "answer", "left", "batch"]
     n: int
     time: float
     key: str
@@ -122,6 +125,8 @@ def merge(lines: Iterable[bytes]) -> list[Call]:
                 call = Call(entry.n, entry.time, entry.key, entry.model, entry.attempt, entry.in_flight)
                 latest[entry.n] = call
                 found.append(call)
+            elif entry.event == "batch":
+                continue
             elif entry.n in latest:
                 call = latest[entry.n]
                 call.status, call.fault, call.usable = entry.status, entry.fault, entry.usable
@@ -133,6 +138,18 @@ def calls(path: str | os.PathLike[str]) -> list[Call]:
     """Read a ledger file: one `Call` per request, in order of arrival."""
     with Path(path).open("rb") as file:
         return merge(file)
+
+
+def batches(path: str | os.PathLike[str]) -> dict[str, int]:
+    """Read from a ledger file which batches were made, and how many requests each has."""
+    made = {}
+    with Path(path).open("rb") as file:
+        for line in file:
+            with contextlib.suppress(msgspec.DecodeError):
+                entry = msgspec.json.decode(line, type=Entry)
+                if entry.event == "batch":
+                    made[entry.key] = entry.n
+    return made
 
 
 def answered(path: str | os.PathLike[str]) -> Counter[str]:

@@ -11,17 +11,20 @@ import msgspec
 
 from catena.errors import InputError
 from catena.testing.answers import SPOILED, Annotator, Answer, call_key, chance, completion, spoil
+from catena.testing.batches import BatchDesk
 from catena.testing.calls import CallLedger, Entry
 from catena.testing.faults import ERRORS, choose, error_body
+from catena.testing.messages import as_message, message_error
 from catena.testing.settings import FIXED, Settings, settle
 from catena.testing.wire import Request
 
 if TYPE_CHECKING:
     from catena.testing.server import Connection
 
-__all__ = ["MODELLED", "Desk", "Open", "annotator"]
+__all__ = ["MESSAGES", "MODELLED", "Desk", "Open", "annotator"]
 
 FLUSH_SECONDS = 0.05
+MESSAGES = "/v1/messages"
 MODELLED = ("labels", "seed", "sharpness", "accuracy", "gold", "other")
 
 
@@ -34,6 +37,7 @@ class Open(msgspec.Struct, gc=False):
     attempt: int
     asked: dict[str, Any]
     last: bool
+    anthropic: bool = False
     fault: str = ""
     wait: float | None = None
     timer: asyncio.TimerHandle | None = None
@@ -84,6 +88,7 @@ class Desk:
         self.requests = self.answered = self.left = self.in_flight = self.most_in_flight = 0
         self.statuses: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.batches = BatchDesk(self)
         self._given = answer
         self._encoder = msgspec.json.Encoder()
         self._flush: asyncio.TimerHandle | None = None
@@ -119,6 +124,7 @@ class Desk:
         names = ("requests", "answered", "left", "in_flight")
         counts = {name: getattr(self, name) for name in names}
         more = {"max_in_flight": self.most_in_flight, "connections": len(self.connections)}
+        more |= {"batches": len(self.batches.batches), "held": self.batches.held}
         return self._encoder.encode({**counts, **more, "by_status": self.statuses, "by_fault": self.faults})
 
     def models(self) -> bytes:
@@ -138,16 +144,22 @@ class Desk:
         self.requests += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        call = Open(self.requests, key, model, attempt, asked, request.last)
+        call = Open(self.requests, key, model, attempt, asked, request.last, request.path == MESSAGES)
         self._enter("request", call)
-        call.fault = self._fault(call, request.headers.get("authorization", ""))
+        call.fault = self._fault(call, admitted=self.admits(request))
         return call
 
-    def _fault(self, call: Open, authorization: str) -> str:
+    def admits(self, request: Request) -> bool:
+        """Whether a request has the key, in the header of either protocol."""
+        key, headers = self.settings.api_key, request.headers
+        given = (headers.get("authorization", ""), headers.get("x-api-key"))
+        return not key or given[0] == f"Bearer {key}" or given[1] == key
+
+    def _fault(self, call: Open, *, admitted: bool) -> str:
         has = self.settings
         if has.down:
             return "down"
-        if has.api_key and authorization != f"Bearer {has.api_key}":
+        if not admitted:
             return "401"
         if has.models and call.model not in has.models:
             return "404"
@@ -176,11 +188,13 @@ class Desk:
             headers["retry-after"] = f"{call.wait:g}"
         if call.fault in ERRORS:
             why = complaint(call.asked, self.settings.most_logprobs) if call.fault == "400" else ""
-            return *error_body(call.fault, why), headers
+            return *(message_error if call.anthropic else error_body)(call.fault, why), headers
         has = self.settings
         reply = self.answer(call.asked)
         if call.fault in SPOILED:
             reply = spoil(reply, call.fault, has.labels)
+        if call.anthropic:
+            return 200, self._encoder.encode(as_message(reply, call.asked, call.n)), headers
         style = {"fingerprint": has.fingerprint, "no_logprobs": has.no_logprobs, "quirk": has.quirk}
         body = completion(reply, call.asked, number=call.n, created=int(time.time()), **style)
         return 200, self._encoder.encode(body), headers
@@ -209,6 +223,10 @@ class Desk:
         if event != "request":
             head.status, head.fault, head.usable, head.retry_after = status, call.fault, usable, call.wait
         self.ledger.append(head)
+        self.note()
+
+    def note(self) -> None:
+        """See that what was entered is on disk before long."""
         if self._flush is None and self.ledger.path is not None:
             self._flush = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._write)
 

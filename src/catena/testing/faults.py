@@ -1,13 +1,13 @@
 """What can go wrong with a call to the fake provider, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from catena.errors import InputError
 from catena.testing.answers import SPOILED
 
-__all__ = ["BROKEN", "ERRORS", "FAULTS", "choose", "error_body", "validate"]
+__all__ = ["BATCH_FAULTS", "BROKEN", "ERRORS", "FAULTS", "choose", "error_body", "validate"]
 
 # name -> HTTP status, OpenAI's error type, its code, its message
 ERRORS: dict[str, tuple[int, str, str | None, str]] = {
@@ -35,12 +35,14 @@ BROKEN = ("timeout", "reset", "truncated", "garbage", "empty_body", "drip")
 LIMITS = ("concurrency", "rate")  # played by the limits, not by chance
 FAULTS = (*(name for name in ERRORS if name not in LIMITS), *BROKEN, *SPOILED)
 
+BATCH_FAULTS = ("errored", "invalid", "expired", "missing", "garbled", "duplicate", "unknown")
 
-def validate(faults: Mapping[str, float]) -> None:
+
+def validate(faults: Mapping[str, float], known: Sequence[str] = FAULTS) -> None:
     """Refuse unknown faults and shares that are no shares."""
     for name, share in faults.items():
-        if name not in FAULTS:
-            raise InputError(f"faults: {name!r} is none of: {', '.join(FAULTS)}.")
+        if name not in known:
+            raise InputError(f"faults: {name!r} is none of: {', '.join(known)}.")
         if not 0 <= share <= 1:
             raise InputError(f"faults: the share of {name!r} is {share}, not between 0 and 1.")
     if sum(faults.values()) > 1 + 1e-9:

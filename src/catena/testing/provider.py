@@ -1,5 +1,7 @@
 """A fake provider: an OpenAI-compatible server on loopback with known answers, faults and its own ledger of calls.
 
+It also speaks Anthropic's Messages API, and both batch protocols.
+
 In this process: `with FakeProvider(labels=["favor", "against"]) as provider: provider.base_url`.
 As a process of its own: `with spawn(labels=[...], ledger="calls.jsonl") as provider:`, or
 `python -m catena.testing.provider --labels favor,against --ledger calls.jsonl --latency 0.1`,
@@ -25,7 +27,7 @@ import msgspec
 
 from catena.errors import CatenaError, InputError
 from catena.testing.answers import Annotator, Answer, Reply, call_key
-from catena.testing.calls import Call, answered, calls, too_early
+from catena.testing.calls import Call, answered, batches, calls, too_early
 from catena.testing.desk import MODELLED, Desk, annotator
 from catena.testing.faults import FAULTS
 from catena.testing.server import Connection
@@ -41,6 +43,7 @@ __all__ = [
     "Settings",
     "SpawnedProvider",
     "answered",
+    "batches",
     "call_key",
     "calls",
     "main",

@@ -7,13 +7,15 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from catena.testing.desk import Desk, Open
+from catena.testing.batches import HELD, is_batch_path
+from catena.testing.desk import MESSAGES, Desk, Open
 from catena.testing.faults import error_body
 from catena.testing.wire import MalformedError, Request, response, take
 
 __all__ = ["Connection"]
 
 NO_LINGER = struct.pack("ii", 1, 0)  # closing then sends RST
+CALLS = ("/v1/chat/completions", MESSAGES)
 RESET_SECONDS = 0.005  # lets the first half of the body arrive before the reset
 GARBAGE = b"<html><body>502 Bad Gateway</body></html>"
 
@@ -74,9 +76,11 @@ class Connection(asyncio.Protocol):
             "/control": ("POST", None),
         }
         method, page = pages.get(request.path, ("POST", None))
-        if request.path == "/v1/chat/completions" and request.method == "POST":
+        if request.path in CALLS and request.method == "POST":
             self.open(request)
-        elif request.path not in (*pages, "/v1/chat/completions"):
+        elif is_batch_path(request.path):
+            self.batch(request)
+        elif request.path not in (*pages, *CALLS):
             self.send(
                 response(*error_body("404", f"There is no {request.path}."), last=request.last), request.last
             )
@@ -88,6 +92,23 @@ class Connection(asyncio.Protocol):
             self.drop("down")
         else:
             self.send(response(200, page(), last=request.last), request.last)
+
+    def batch(self, request: Request) -> None:
+        """Answer a request to a batch endpoint, half of it, or not at all."""
+        desk = self.desk
+        if desk.settings.down:
+            self.drop("down")
+            return
+        status, body = page = desk.batches.serve(request)
+        desk.note()
+        if page is HELD:
+            return
+        whole = response(status, body, last=request.last)
+        if desk.settings.hold == "half" and request.path.endswith(("/content", "/results")):
+            desk.batches.held += 1
+            self.transport.write(whole[: len(whole) - len(body) // 2])
+            return
+        self.send(whole, request.last)
 
     def send(self, data: bytes, last: bool) -> None:
         """Write a whole answer."""

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from catena.errors import InputError
-from catena.testing.faults import validate
+from catena.testing.faults import BATCH_FAULTS, validate
 
 __all__ = ["FIXED", "Settings", "from_text", "settle"]
 
@@ -40,6 +40,15 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         api_key: The key without which calls get 401; any key where this is empty.
         fingerprint: The `system_fingerprint`.
         down: Whether connections are closed without an answer (only `/control` answers).
+        batch_seconds: Seconds that a batch takes.
+        batch_done: Share of a batch that is worked on when it is cancelled.
+        batch_faults: What becomes of a request in a batch -> its share: `errored`, `invalid`, `expired`, `missing`,
+            `garbled`, and `duplicate` or `unknown`: a line of results too many.
+        batch_shuffle: Whether results come in another order.
+        batch_invalid: What is wrong with every new batch; empty for nothing.
+        most_batch: The most requests that a batch may have.
+        hold: Which request gets no answer: the `upload` of a file; `create`: no batch is made; `created`: it is made;
+            `results`; `half`: half of the results come.
         ledger: File of the ledger of calls; in memory where there is none.
         port: Port on 127.0.0.1; 0 takes a free one.
     """
@@ -66,6 +75,13 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     api_key: str = ""
     fingerprint: str = "fp_fake"
     down: bool = False
+    batch_seconds: float = 0.0
+    batch_done: float = 0.5
+    batch_faults: Share = {}
+    batch_shuffle: bool = False
+    batch_invalid: str = ""
+    most_batch: int = 100_000
+    hold: Literal["", "upload", "create", "created", "results", "half"] = ""
     ledger: str | None = None
     port: int = 0
 
@@ -78,6 +94,7 @@ def settle(changes: Mapping[str, Any], base: Settings | None = None) -> Settings
     except msgspec.ValidationError as error:
         raise InputError(f"The fake provider's settings: {error}.") from error
     validate(settings.faults)
+    validate(settings.batch_faults, BATCH_FAULTS)
     return settings
 
 

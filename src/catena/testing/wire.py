@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -9,6 +10,7 @@ __all__ = ["MalformedError", "Request", "response", "take"]
 
 MOST_HEAD = 1 << 16
 LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+LINES[529] = "HTTP/1.1 529 Overloaded\r\n"
 
 
 class MalformedError(ValueError):
@@ -22,11 +24,17 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     path: str
     headers: dict[str, str]
     body: bytes
+    search: str = ""
 
     @property
     def last(self) -> bool:
         """Whether the client wants the connection closed after the answer."""
         return self.headers.get("connection", "").lower() == "close"
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What stands after the question mark, by name."""
+        return dict(parse_qsl(self.search))
 
 
 def take(buffer: bytearray) -> Request | None:
@@ -50,7 +58,8 @@ def take(buffer: bytearray) -> Request | None:
         return None
     body, stop = found
     del buffer[:stop]
-    return Request(method, path.partition("?")[0], headers, body)
+    path, _, search = path.partition("?")
+    return Request(method, path, headers, body, search)
 
 
 def plain(buffer: bytearray, start: int, length: int) -> tuple[bytes, int] | None:

@@ -1,0 +1,248 @@
+"""Anthropic's Messages API, over plain HTTP: one call, one vote. It gives no log-probabilities."""
+
+import datetime as dt
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from catena.confidence import Found, LabelScorer
+from catena.errors import LinkError, TaskError
+from catena.links.anthropic_batch import AnthropicBatches
+from catena.links.batch import BatchOptions, half
+from catena.links.client import Client, Reply, since
+from catena.links.identity import fingerprint
+from catena.links.price import Price, find_price
+from catena.links.reading import read_label
+from catena.links.wire import Header, bad_body
+from catena.prompts import Prompter
+from catena.task import LinkSpec, TaskSpec, convert
+from catena.types import Answer, Capabilities, Failure, Limit, Rate, Usage, Vote
+
+__all__ = ["AnthropicLink", "open_link"]
+
+OWNED = ("model", "messages", "system", "stream")
+ANTHROPIC = "https://api.anthropic.com/v1"
+VERSION = "2023-06-01"
+LOW_BALANCE = "credit balance is too low"  # comes with status 400, as if the prompt were to blame
+
+
+class Settings(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of `kind: anthropic`; those of batches are in `BatchOptions`.
+
+    Args:
+        model: As Anthropic calls it.
+        base_url: Where the server is, up to and with `/v1`; Anthropic's unless said.
+        api_key_env: The environment variable that holds the key.
+        concurrency: Most calls at a time, and how many it begins with; found out by itself unless said.
+        requests_per_minute: Most calls a minute; links of one address and key share it.
+        tokens_per_minute: Most tokens a minute, in the same way.
+        most_failed: The share of its last 50 calls whose failure stops the run.
+        timeout: Seconds for one call, from connecting to the last byte.
+        price: USD per million tokens, or `free`; from the price list unless said. A batch costs half of it.
+        temperature: As the API has it.
+        max_tokens: Most tokens of an answer; enough for the longest label unless said.
+        body: More fields for the request; null takes one out.
+    """
+
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    base_url: str | None = None
+    api_key_env: str | None = None
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    requests_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    tokens_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    most_failed: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    price: Price | Literal["free"] | None = None
+    temperature: float = 0.0
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    body: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Block(msgspec.Struct, gc=False):
+    """A part of an answer."""
+
+    type: str = ""
+    text: str | None = None
+
+
+class Tokens(msgspec.Struct, gc=False):
+    """Counts of tokens."""
+
+    input_tokens: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)] | None = 0
+    output_tokens: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)] | None = 0
+
+
+class Message(msgspec.Struct, gc=False):
+    """A whole answer body."""
+
+    content: list[Block]
+    model: str = ""
+    stop_reason: str | None = None
+    usage: Tokens | None = None
+
+    @property
+    def text(self) -> str:
+        """What was said; thinking is left out."""
+        return "".join(block.text or "" for block in self.content if block.type == "text")
+
+
+def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "AnthropicLink":
+    """Build the link; see `registry.open_link`."""
+    settings = convert(dict(spec.options), Settings, where)
+    owned = [key for key in OWNED if key in settings.body]
+    if owned:
+        raise TaskError(
+            f"{where}: body: {owned[0]} can't be set there.",
+            "Links set model, messages, system and stream themselves.",
+        )
+    if settings.base_url is not None and not settings.base_url.startswith(("http://", "https://")):
+        raise TaskError(
+            f"{where}: base_url: '{settings.base_url}' is not an http address.",
+            "For example https://api.anthropic.com/v1",
+        )
+    return AnthropicLink(spec.name, settings, task, where)
+
+
+class AnthropicLink:
+    """One model behind the Messages API."""
+
+    def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
+        self.name = name
+        self.render = Prompter(task)
+        variable = settings.api_key_env or (None if settings.base_url else "ANTHROPIC_API_KEY")
+        address = (settings.base_url or ANTHROPIC).rstrip("/")
+        self.capabilities = Capabilities(
+            confidence="none",
+            concurrency=settings.concurrency,
+            model=settings.model,
+            endpoint=f"{address} with {variable}" if variable else address,
+            requests_per_minute=settings.requests_per_minute,
+            tokens_per_minute=settings.tokens_per_minute,
+            most_failed=settings.most_failed,
+        )
+        shaping = ("model", "temperature", "max_tokens", "body")
+        self.fingerprint = fingerprint(
+            name, "anthropic", task, system=task.system, **{key: getattr(settings, key) for key in shaping}
+        )
+        self._url = f"{address}/messages"
+        self._where = where
+        self._scorer = LabelScorer(list(task.labels))
+        price = find_price(settings.price, settings.model, settings.base_url, where, "anthropic")
+        self._price = half(price) if settings.mode == "batch" else price
+        self._system = task.system or ""
+        self._fields = self._request_fields(settings, list(task.labels))
+        self._client = Client(where, variable, _headers, settings.timeout, settings.concurrency)
+        self.ready = self._client.ready
+        self.close = self._client.close
+        self.batches = (
+            AnthropicBatches(self._client, address, settings, self.question, self.read)
+            if settings.mode == "batch"
+            else None
+        )
+
+    def _request_fields(self, settings: Settings, labels: Sequence[str]) -> dict[str, Any]:
+        enough = max(len(label.encode()) for label in labels) + 8
+        fields: dict[str, Any] = {
+            "max_tokens": settings.max_tokens or enough,
+            "temperature": settings.temperature,
+            "system": self._system or None,
+            **settings.body,
+        }
+        return {"model": settings.model, **{key: value for key, value in fields.items() if value is not None}}
+
+    def most(self, prompt: str) -> Usage | None:
+        """Return what a call uses if every byte of the prompt is a token and the answer takes all it may."""
+        answer = self._fields.get("max_tokens")
+        if not isinstance(answer, int):
+            return None
+        said = len(prompt.encode(errors="replace")) + len(self._system.encode()) + 16
+        return Usage(said, answer, self._price.usd(said, answer))
+
+    async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
+        """Ask about each prompt in a call of its own; see `types.Link`."""
+        return [await self._ask(prompt) for prompt in prompts]
+
+    async def _ask(self, prompt: str) -> Answer:
+        start = time.perf_counter()
+        reply = await self._client.post(self._url, _encode(self.question(prompt)))
+        if isinstance(reply, Failure):
+            return reply
+        limits = rate(reply.header)
+        if reply.status != 200:
+            used = Usage(latency_ms=since(start))
+            return msgspec.structs.replace(self._refused(reply), usage=used, rate=limits)
+        read = self.read(reply.body, since(start))
+        return read if limits is None else msgspec.structs.replace(read, rate=limits)
+
+    def _refused(self, reply: Reply) -> Failure:
+        failure = self._client.refused(reply)
+        if LOW_BALANCE in failure.message:
+            raise LinkError(f"{self._where}: {failure.message.rstrip('.')}.", "Check the account's balance.")
+        return failure
+
+    def question(self, prompt: str) -> dict[str, Any]:
+        """Return the body of the request that asks about a prompt."""
+        if not prompt.isascii():  # half a surrogate pair has no form that can be sent
+            prompt = prompt.encode(errors="replace").decode()
+        return {"messages": [{"role": "user", "content": prompt}], **self._fields}
+
+    def read(self, body: bytes, latency: float = 0.0) -> Answer:
+        """Return the vote or the failure that an answer's body is.
+
+        Args:
+            body: As the server sent it.
+            latency: Milliseconds that it took.
+        """
+        try:
+            message = _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return bad_body(error, body, latency)
+        text, model = message.text, message.model
+        counts = message.usage or Tokens()
+        asked, said = counts.input_tokens or 0, counts.output_tokens or 0
+        usage = Usage(asked, said, self._price.usd(asked, said), latency)
+        found = self._found(message, text)
+        if isinstance(found, Found):
+            return Vote(found.label, None, "none", None, text, usage, model)
+        return msgspec.structs.replace(found, text=text, usage=usage, model=model)
+
+    def _found(self, message: Message, text: str) -> Found | Failure:
+        if message.stop_reason == "refusal":
+            return Failure("refused", f"refused: {text[:80]!r}" if text else "refused")
+        cut = message.stop_reason in {"max_tokens", "model_context_window_exceeded"}
+        if cut and not text.strip():
+            return Failure("cut", "the answer was cut before it began; raise max_tokens")
+        return read_label(self._scorer, text, cut=cut)
+
+
+def rate(header: Header) -> Rate | None:
+    """Return what Anthropic's headers say of its limits."""
+    requests, tokens = _limit(header, "requests"), _limit(header, "tokens")
+    return Rate(requests, tokens) if requests or tokens else None
+
+
+def _limit(header: Header, of: str) -> Limit | None:
+    most, left, reset = (
+        header(f"anthropic-ratelimit-{of}-{name}") for name in ("limit", "remaining", "reset")
+    )
+    try:
+        known = Limit(float(most or 0), float(left or 0), 0.0)
+    except ValueError:
+        return None
+    if not 0 < known.most < float("inf") or left is None:
+        return None
+    try:
+        wait = dt.datetime.fromisoformat(reset or "").timestamp() - time.time()
+    except (ValueError, OverflowError):
+        wait = 0.0
+    return Limit(known.most, min(max(known.left, 0.0), known.most), max(0.0, wait))
+
+
+def _headers(key: str) -> dict[str, str]:
+    return {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Message).decode

@@ -1,0 +1,235 @@
+"""One HTTP connection pool with one key: what links that call a provider share. The key is in no message."""
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import msgspec
+
+from catena.errors import LinkError
+from catena.links.wire import Header, retry_after, status_failure
+from catena.types import Failure, Usage
+
+__all__ = ["CallError", "Client", "Reply", "since"]
+
+T = TypeVar("T")
+
+SHORTEST_KEY = 8  # shorter ones are stand-ins such as `none`, which are words too
+MOST_BODY_BYTES = 4 << 20
+MOST_CONNECTIONS = 512
+
+WAYS: Mapping[int, str] = {
+    401: "Check the key in {}.",
+    402: "Check the account's balance.",
+    403: "Check what the key may use.",
+    404: "Check model and base_url, which mostly ends in /v1.",
+}
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """An answer as it came: its status, its body, and what gives its headers."""
+
+    status: int
+    body: bytes
+    header: Header
+
+
+class CallError(Exception):
+    """A call that failed, and how."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Client:
+    """Calls one provider. Connects when it is first used.
+
+    Args:
+        where: Begins every message, for example `link 'mini'`.
+        variable: The environment variable that holds the key; None where the server takes none.
+        headers: Returns the headers that carry a key, which may be empty.
+        timeout: Seconds for one call, from connecting to the last byte.
+        connections: Most connections at a time; None for as many as calls need.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        variable: str | None,
+        headers: Callable[[str], dict[str, str]],
+        timeout: float,
+        connections: int | None = None,
+    ) -> None:
+        self.variable = variable
+        self._where = where
+        self._headers = headers
+        self._timeout = timeout
+        self._connections = connections or MOST_CONNECTIONS
+        self._client: Any = None
+        self._key = ""
+        self._spellings: frozenset[bytes] = frozenset()
+
+    def ready(self) -> None:
+        """See that the key is there; see `types.Link`."""
+        variable = self.variable
+        if variable is None:
+            return
+        self._key = os.environ.get(variable, "").strip()
+        if not self._key:
+            raise LinkError(
+                f"{self._where}: there is no key in {variable}.", f"Set it: export {variable}=..."
+            )
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise LinkError(
+                f"{self._where}: the key in {variable} has characters that no key has.", "Set it anew."
+            )
+        if len(self._key) >= SHORTEST_KEY:
+            spellings = (
+                self._key.encode(),
+                msgspec.json.encode(self._key)[1:-1],
+                self._key.replace("/", "\\/").encode(),
+            )
+            self._spellings = frozenset(spellings)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    def hide(self, body: bytes) -> bytes:
+        """Take the key out of what a server said, before any of it is cut: some show what they were sent."""
+        for spelling in self._spellings:
+            body = body.replace(spelling, b"***")
+        return body
+
+    async def post(self, url: str, body: bytes) -> Reply | Failure:
+        """Send JSON and return the answer, or why there is none, with the milliseconds that it took."""
+        client = self._client or self._connect()
+        return await self.send(client.post(url).body_bytes(body))
+
+    async def get(self, url: str, query: Mapping[str, str | int] | None = None) -> Reply | Failure:
+        """Get a page; as `post`."""
+        client = self._client or self._connect()
+        return await self.send(client.get(url).query(query or {}))
+
+    async def upload(self, url: str, seconds: float, add: Callable[[Any], Any]) -> Reply | Failure:
+        """Send a large body, which `add` puts into the request, within so many seconds; as `post`."""
+        client = self._client or self._connect()
+        return await self.send(add(client.post(url).timeout(timedelta(seconds=seconds))), seconds)
+
+    async def send(self, request: Any, seconds: float | None = None) -> Reply | Failure:
+        """Send a request that is built but for its sending; as `post`."""
+        start = time.perf_counter()
+        try:
+            response = await request.build().send()
+            body = self.hide(bytes(await response.bytes()))
+            return Reply(response.status, body, response.get_header)
+        except Exception as error:  # noqa: BLE001 - whatever the client raises is about this call
+            failure = transport_failure(error, seconds or self._timeout)
+            return msgspec.structs.replace(failure, usage=Usage(latency_ms=since(start)))
+
+    @asynccontextmanager
+    async def download(self, url: str, seconds: float) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Give the pieces of a large body as they come.
+
+        Raises:
+            CallError: It did not come, or not to its end.
+            LinkError: The status says that the link is unusable as a whole.
+        """
+        client = self._client or self._connect()
+        request = client.get(url).timeout(timedelta(seconds=seconds))
+        request = request.streamed_read_buffer_limit(0).build_streamed()  # each piece as it comes
+        try:
+            async with request as response:
+                if response.status == 200:
+                    yield _pieces(response.body_reader)
+                    return
+                said = self.hide(bytes(await response.bytes()))
+        except Exception as error:
+            from pyreqwest.exceptions import PyreqwestError  # noqa: PLC0415 - as below
+
+            if not isinstance(error, PyreqwestError | TimeoutError):
+                raise
+            raise CallError(transport_failure(error, seconds)) from error
+        raise CallError(self.refused(Reply(response.status, said, response.get_header)))
+
+    def _connect(self) -> Any:
+        from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - only needed once there is something to ask
+
+        self.ready()
+        self._client = (
+            ClientBuilder()
+            .timeout(timedelta(seconds=self._timeout))
+            .max_connections(self._connections)
+            .follow_redirects(False)
+            .default_headers({"content-type": "application/json", **self._headers(self._key)})
+            .build()
+        )
+        return self._client
+
+    def refused(self, reply: Reply) -> Failure:
+        """Return the failure that a status other than 200 says.
+
+        Raises:
+            LinkError: It concerns the whole link.
+        """
+        failure = self.failure(reply)
+        if (reply.status in WAYS and failure.reason != "filtered") or failure.reason == "refused_key":
+            way = WAYS.get(reply.status, "Check the account.").format(self.variable)
+            if reply.status == 401 and self.variable is None:
+                way = "The server wants a key: name the variable that holds it, api_key_env: NAME."
+            raise LinkError(f"{self._where}: {failure.message.rstrip('.')}.", way)
+        return failure
+
+    def failure(self, reply: Reply) -> Failure:
+        """Return the failure that a status other than 200 says of the one call."""
+        said = reply.body[:MOST_BODY_BYTES].decode(errors="replace")
+        return status_failure(reply.status, said, retry_after(reply.header))
+
+    def decoded(self, reply: Reply | Failure, decode: Callable[[bytes], T]) -> T:
+        """Return what an answer's body says.
+
+        Raises:
+            CallError: There is no answer, or it is not what was asked for.
+            LinkError: The link is unusable as a whole.
+        """
+        if isinstance(reply, Failure):
+            raise CallError(reply)
+        if reply.status not in {200, 201}:
+            raise CallError(self.refused(reply))
+        try:
+            return decode(reply.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            said = " ".join(reply.body[:80].decode(errors="replace").split())
+            message = f"not what was asked for ({error}): {said!r}"
+            raise CallError(Failure("bad_body", message, retryable=True, charged=True)) from error
+
+
+async def _pieces(reader: Any) -> AsyncIterator[bytes]:
+    while (piece := await reader.read_chunk()) is not None:
+        yield bytes(piece)
+
+
+def transport_failure(error: Exception, timeout: float) -> Failure:
+    """Return the failure of a call that got no answer."""
+    if isinstance(error, TimeoutError):
+        return Failure("timeout", f"no answer within {timeout:g} s", retryable=True, charged=True)
+    from pyreqwest.exceptions import ConnectError  # noqa: PLC0415 - only needed once something was asked
+
+    asked = not isinstance(error, ConnectError)
+    return Failure("transport", f"the connection failed: {_innermost(error)}", retryable=True, charged=asked)
+
+
+def since(start: float) -> float:
+    """Return the milliseconds since a point of `time.perf_counter`."""
+    return (time.perf_counter() - start) * 1000
+
+
+def _innermost(error: Exception) -> str:
+    causes = getattr(error, "details", {}).get("causes") or [{"message": str(error)}]
+    return str(causes[-1]["message"])

@@ -1,0 +1,34 @@
+"""Which label an answer names, or why it names none."""
+
+from collections.abc import Sequence
+
+from catena.confidence import Found, LabelScorer
+from catena.types import Failure
+
+__all__ = ["read_label"]
+
+
+def read_label(scorer: LabelScorer, text: str, *, cut: bool) -> Found | Failure:
+    """Return the label that a text names and where, or the failure that says why it names none.
+
+    Args:
+        scorer: Knows the labels.
+        text: What was answered.
+        cut: Whether the answer reached its limit: then it may have been on its way to a longer label.
+    """
+    found = scorer.parse(text)
+    if isinstance(found, Found) and not (found.open and cut):
+        return found
+    reason = "cut" if cut else getattr(found, "reason", "cut")
+    return Failure(reason, _no_label(text, reason, scorer.labels))
+
+
+def _no_label(text: str, reason: str, labels: Sequence[str]) -> str:
+    shown = text if len(text) <= 80 else text[:77] + "..."
+    among = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
+    what = {
+        "empty": "answered nothing",
+        "cut": f"was cut off at {shown!r}",
+        "many_labels": f"answered {shown!r}, which names more than one of: {among}",
+    }
+    return what.get(reason, f"answered {shown!r}, which is none of: {among}")
