@@ -187,7 +187,7 @@ BROKEN = {
     "fingerprint and capabilities stay": Drifting(),
     "capabilities are a types.Capabilities": made(capabilities={"batch": 1}),
     "capabilities.batch is at least 1: 0": made(capabilities=Capabilities(batch=0)),
-    "capabilities.concurrency is at least 1: 0": made(capabilities=Capabilities(concurrency=0)),
+    "capabilities.concurrency is at least 1, or None: 0": made(capabilities=Capabilities(concurrency=0)),
     "render is the same each time": Counting(),
     "render is equal for equal items": made(render=lambda self, item: f"{item.text} {id(item)}"),
     "render changes nothing": Shouting(),
