@@ -10,14 +10,14 @@ the process and its children (VmRSS, summed) and the kernel's own high-water mar
 
 import argparse
 import asyncio
-import json
 import os
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-from overhead import CATENA, LABELS, compile_server, serving, write_rows
+from endpoint import CATENA, LABELS, compile_server, link, serving, write_rows, write_task
 
 LINKS = ("small", "middle", "big")
 Figures = dict[str, dict[int, tuple[float, float]]]
@@ -63,12 +63,9 @@ def measured(*arguments: object) -> tuple[float, float]:
     return max(peak, usage.ru_maxrss) * 1024 / 1e6, time.perf_counter() - start
 
 
-def write_task(path: Path, base_url: str, concurrency: int, **more: object) -> None:
-    """Write a task of three links."""
-    link = {"kind": "openai", "base_url": base_url, "price": "free", "concurrency": concurrency}
-    chain = [link | {"name": name, "model": name} for name in LINKS]
-    task = {"instruction": "What is the sentiment?", "labels": LABELS, "data": {"id": "id"}, "chain": chain}
-    path.write_text(json.dumps(task | more), "utf-8")
+def chain(base_url: str, concurrency: int) -> list[dict[str, Any]]:
+    """Return three links of one endpoint."""
+    return [link(name, base_url, concurrency=concurrency) for name in LINKS]
 
 
 def fill(task: Path, data: Path, out: Path) -> None:
@@ -105,7 +102,8 @@ def measure(rows: int, folder: Path, base_url: str, given: argparse.Namespace, f
     """Measure every phase at one number of rows."""
     data, task, out = folder / "rows.csv", folder / "task.json", folder / "run"
     write_rows(data, rows)
-    write_task(task, base_url, given.concurrency)
+    links = chain(base_url, given.concurrency)
+    write_task(task, links)
     if given.phases == "filled":
         child = os.fork()
         if not child:
@@ -124,9 +122,9 @@ def measure(rows: int, folder: Path, base_url: str, given: argparse.Namespace, f
     run = ("run", task, data, "--out", out)
     note("run" if given.phases == "http" else "run over known votes", *run)
     note("resume of a finished run", *run)
-    write_task(task, base_url, given.concurrency, aggregate="last")
+    write_task(task, links, aggregate="last")
     note("another aggregate", *run)
-    write_task(task, base_url, given.concurrency, aggregate="last", seed=1)
+    write_task(task, links, aggregate="last", seed=1)
     note("another seed", *run)
     note("results --join", "results", out, "--join", "--out", folder / "x.csv")
     note("results --votes", "results", out, "--votes", folder / "votes")
@@ -149,7 +147,7 @@ def main() -> None:
     for rows in sizes:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            with serving(compile_server(folder), 0) as base_url:
+            with serving(compile_server(folder), "-d", "0") as base_url:
                 measure(rows, folder, base_url, given, found)
     if len(sizes) > 1:
         print("\n| phase | bytes for each further row |\n|---|---|")

@@ -36,10 +36,15 @@ def command(
         if out:
             _refuse(out, run, ledger.get("source"))
         task = task_of(ledger)
-        if ledger.get("finished") is None and not votes:
+        provisional = ledger.get("finished") is None
+        if provisional and not votes and not (out and ledger.links()):
             raise InputError(f"{run}: the run is not finished.", "Run the same catena run command to go on.")
         if out:
-            write_labels(ledger, task, out, join=join, spreadsheet_safe=spreadsheet_safe)
+            if provisional:
+                output.warn(
+                    f"{run} is not finished: its labels are provisional. The same catena run command goes on."
+                )
+            write_labels(ledger, task, out, join, spreadsheet_safe, provisional)
             output.say(f"Labels: {out}")
         if votes:
             counts = export_votes(

@@ -14,8 +14,8 @@ __all__ = ["command"]
 def command(output: Any, run: Path) -> None:
     """Say how far RUN is and what it has cost; also while it works in another terminal."""
     from catena.cli.output import counted
-    from catena.cli.run import show
     from catena.cli.tables import money
+    from catena.engine.results import LABELS_FILE
     from catena.engine.run import task_of
     from catena.evaluate.describe import progress_of_run
     from catena.ledger import Ledger
@@ -27,9 +27,6 @@ def command(output: Any, run: Path) -> None:
         at_work = holder(run)
     if at_work:
         progress |= {"state": "running", "holder": at_work}
-    elif progress["state"] == "finished":
-        show(output, run, task)
-        return
     output.say(f"{run}: {progress['state']}" + (f" ({at_work})" if at_work else ""))
     output.say(f"  {counted(progress['n'], 'row')}")
     for link in progress["links"]:
@@ -39,6 +36,8 @@ def command(output: Any, run: Path) -> None:
         )
     if progress["stopped"] and not at_work:
         output.say(f"It stopped because: {progress['stopped']}")
-    if not at_work:
+    if progress["state"] == "finished":
+        output.say(f"Labels: {run / LABELS_FILE}")
+    elif not at_work:
         output.say("The same catena run command goes on.")
     output.result(progress)
