@@ -31,7 +31,7 @@ from catena.links import open_link
 from catena.links.identity import vote_key
 from chains import LABELS, chain_task, label_bytes, votes_in
 
-SEQUENCES = many(40, 1000)
+SEQUENCES = many(20, 1000)
 IN_FLIGHT = 8  # two links with four calls each
 PROMPTS = ("What does it say?", "What is meant by it?", "Which?")
 SHARES = (

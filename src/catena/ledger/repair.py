@@ -89,6 +89,7 @@ def _remove(path: Path) -> None:
 def _save(path: Path, new: sqlite3.Connection) -> int:
     """Copy whole rows and return how many; rows that SQLite can't reach are looked for in the raw pages."""
     new.execute("BEGIN")
+    new.execute("DELETE FROM meta")  # what a new ledger says of itself
     reached = True
     for table in TABLES:
         reached = _copy(path, table, new) and reached
