@@ -1,0 +1,142 @@
+"""What every set of links would say about every pilot item, learned without that item.
+
+The pilot is cut into five parts; calibrators, discounts and weights are learned on four and applied to the fifth. So a
+posterior here is honest: its item had no say in it. What is kept for use later is learned on the whole pilot.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catena.aggregate.calibrated import Calibrated
+from catena.confidence.calibrate import Design, design_of, fit_evidence, log_softmax
+from catena.confidence.pool import fit_discount, fit_weights, posterior, said
+from catena.evaluate.pilot import Sample
+
+__all__ = ["CrossFit", "Judged", "Links"]
+
+Floats = NDArray[np.float64]
+Links = tuple[int, ...]
+
+PARTS = 5
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one set of links, or one link's own word, says about each pilot item.
+
+    Args:
+        label: Label index, -1 for none, int16 [n].
+        soft: Probability of that label, learned without the item, [n].
+        hard: Whether it is right, as 0 or 1, [n].
+    """
+
+    label: NDArray[np.int16]
+    soft: Floats
+    hard: Floats
+
+
+class CrossFit:
+    """Every set of up to `most` links on a pilot."""
+
+    def __init__(self, pilot: Sample, most: int) -> None:
+        votes = pilot.votes
+        self._pilot, self.most = pilot, min(most, len(votes.links))
+        self.gold, self.labels = votes.gold, len(votes.labels)
+        words = pilot.logprobs
+        self.designs: list[Design] = [
+            design_of(
+                votes.label[j],
+                votes.confidence[j],
+                None if words is None else words[j].astype(float),
+                self.labels,
+            )
+            for j in range(len(votes.links))
+        ]
+        place = np.argsort(np.argsort(pilot.tie, kind="stable"), kind="stable")
+        self._part = place % PARTS
+
+    @cached_property
+    def sets(self) -> list[Links]:
+        """All sets of links, each ascending."""
+        links = range(len(self.designs))
+        return [each for size in range(1, self.most + 1) for each in combinations(links, size)]
+
+    @cached_property
+    def judged(self) -> dict[Links, Judged]:
+        """What each set says, learned without the item."""
+        return self._fitted[0]
+
+    @cached_property
+    def alone(self) -> list[Judged]:
+        """What each link's own label is worth, [m]."""
+        return self._fitted[1]
+
+    def rule(self, chain: Links) -> Calibrated:
+        """Return the rule of a chain of these links in this order, learned on the whole pilot."""
+        parameters, log_prior, evidence, discounts = self._whole
+        names = self._pilot.votes.links
+        weights = []
+        for seen in range(1, len(chain) + 1):
+            so_far = list(chain[:seen])
+            found = fit_weights(log_prior, evidence[so_far], self.gold, discounts[seen])
+            weights.append(tuple(np.round(found, DIGITS).tolist()))
+        return Calibrated(
+            log_prior=tuple(np.round(log_prior, DIGITS).tolist()),
+            links={names[j]: self.designs[j].calibrator(parameters[j]) for j in chain},
+            weights=tuple(weights),
+        )
+
+    @cached_property
+    def _whole(self) -> tuple[list[Floats], Floats, Floats, dict[int, float]]:
+        return self._learn(np.arange(len(self.gold)))
+
+    @cached_property
+    def _fitted(self) -> tuple[dict[Links, Judged], list[Judged]]:
+        n, votes = len(self.gold), self._pilot.votes
+        label = np.full((len(self.sets), n), -1, np.int16)
+        soft, own = np.zeros((len(self.sets), n)), np.zeros((len(self.designs), n))
+        for part in range(PARTS):
+            here, rest = np.flatnonzero(self._part == part), np.flatnonzero(self._part != part)
+            _, log_prior, evidence, discounts = self._learn(rest)
+            for at, links in enumerate(self.sets):
+                chosen = list(links)
+                weights = fit_weights(
+                    log_prior, evidence[chosen][:, rest], self.gold[rest], discounts[len(links)]
+                )
+                chances = posterior(log_prior, evidence[chosen][:, here], weights)
+                free = any(self.designs[j].distribution for j in links)
+                label[at, here], soft[at, here] = said(chances, votes.label[chosen][:, here], free)
+            for j in range(len(self.designs)):
+                chances = np.exp(log_softmax(log_prior + evidence[j, here]))
+                word = votes.label[j, here]
+                own[j, here] = np.where(word >= 0, chances[np.arange(len(here)), np.maximum(word, 0)], 0.0)
+        judged = {
+            links: Judged(label[at], soft[at], (label[at] == self.gold).astype(float))
+            for at, links in enumerate(self.sets)
+        }
+        alone = [
+            Judged(votes.label[j], own[j], (votes.label[j] == self.gold).astype(float))
+            for j in range(len(self.designs))
+        ]
+        return judged, alone
+
+    def _learn(self, rows: NDArray[np.int64]) -> tuple[list[Floats], Floats, Floats, dict[int, float]]:
+        """Return parameters of each link, the log-prior, the evidence of all items, and the discount by size."""
+        gold = self.gold[rows]
+        share = (np.bincount(gold, minlength=self.labels) + 1) / (len(gold) + self.labels)
+        log_prior = np.log(share)
+        parameters = [fit_evidence(design, self.gold, log_prior, rows) for design in self.designs]
+        evidence = np.stack(
+            [design.inputs @ found for design, found in zip(self.designs, parameters, strict=True)]
+        )
+        discounts = {1: 1.0}
+        for size in range(2, self.most + 1):
+            sets = [list(links) for links in self.sets if len(links) == size]
+            summed = np.stack([evidence[links][:, rows].sum(0) for links in sets])
+            discounts[size] = fit_discount(log_prior, summed, gold)
+        return parameters, log_prior, evidence, discounts

@@ -1,0 +1,304 @@
+"""Which chain to take for a budget: every chain of up to three links in every order, replayed on the pilot.
+
+The best of thousands of candidates on a few hundred items is partly the luckiest (the winner's curse). Three things keep
+luck out. Candidates are scored by their *soft* accuracy, the mean posterior of the labels they give, learned without the
+item; it varies far less than counting hits (*hard*), which corrects it as far as the candidates differ by more than
+chance explains. A chain is taken only where it beats the best single link that can be paid for by a margin. And what is
+promised is lowered by how much the best of a resampled pilot overstates itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catena.evaluate.crossfit import CrossFit, Judged, Links
+from catena.routing.spend import follow, foretold
+
+__all__ = ["Candidate", "Found", "Prices", "Search"]
+
+Floats = NDArray[np.float64]
+
+MOST_LINKS = 3
+SPLITS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+LEAST_FORWARDED = 0.01
+RESAMPLES = 200
+MODEL_ERROR = 0.01  # standard deviation of a soft gain around the true one
+MARGIN = 0.0866  # a chain must gain this / sqrt(n): half a point at 300 items
+SURE = 2.6  # standard errors that a cap keeps away from
+SLACK = 0.02  # by how much a cap may be missed at most
+EVEN = 0.005  # below this relative spread, a link's calls cost the same
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A chain and how far it forwards.
+
+    Args:
+        links: In order.
+        forwarded: Spending at each link as a share of what the link would cost on all items; the first is 1.
+        own: The single link's own label, instead of the calibrated one.
+    """
+
+    links: Links
+    forwarded: tuple[float, ...]
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What the links charge.
+
+    Args:
+        paid: Cost of each link's vote on each pilot item, 0 where it was not asked, [m, n].
+        reference: What is compared with: a link, or None for fixed dollars.
+        rest: Items that the plan is for.
+    """
+
+    paid: Floats
+    reference: int | None
+    rest: int
+
+    @property
+    def mean(self) -> Floats:
+        """USD per vote of each link, [m]."""
+        result: Floats = self.paid.mean(1)
+        return result
+
+    @property
+    def even(self) -> bool:
+        """Whether all calls of a link cost the same, for every link."""
+        return bool((self.paid.std(1) <= EVEN * np.maximum(self.mean, 1e-300)).all())
+
+    def affords(self, link: int, each: float) -> bool:
+        """Whether a link can label everything without going over `each` USD per item, however prices fall."""
+        if self.reference is None:
+            over = self.paid[link] - each
+        else:
+            over = self.paid[link] - self.paid[self.reference] * (each / self.mean[self.reference])
+        error = over.std() * np.sqrt(1 / len(over) + 1 / max(self.rest, 1))
+        return bool(over.mean() <= 1e-9 * each and over.mean() + SURE * error <= SLACK * each)
+
+    def held_back(self, first: int) -> float:
+        """Return which share of a budget relative to a link must stay unspent, since that link's cost is foretold."""
+        if self.reference is None or self.even or first == self.reference:
+            return 0.0
+        price, paid = self.paid[self.reference], self.paid[first]
+        off = price / price.mean() - foretold(paid, paid.mean(), follow(paid, price))
+        error = float(off.std() * np.sqrt(1 / len(off) + 1 / max(self.rest, 1)))
+        return max(0.0, SURE * error - SLACK / 2)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The candidate taken for a budget, with what it is expected to do.
+
+    Args:
+        candidate: The chain and its forwarding.
+        value: Expected metric, lowered by the winner's curse.
+        accuracy: Expected accuracy, likewise.
+        low: Lower end of the 95 % interval of the accuracy on the rest.
+        high: Upper end.
+        macro_f1: Expected macro-F1.
+        usd: Expected cost per item.
+    """
+
+    candidate: Candidate
+    value: float
+    accuracy: float
+    low: float
+    high: float
+    macro_f1: float
+    usd: float
+
+
+class Search:
+    """All candidates over one pilot."""
+
+    def __init__(
+        self, fit: CrossFit, prices: Prices, tie: NDArray[np.uint64], metric: str = "accuracy"
+    ) -> None:
+        self.fit, self.prices, self._metric = fit, prices, metric
+        self._judged, self._gold, self._tie = fit.judged, fit.gold, tie
+        self._means = prices.mean
+        self._orders: dict[tuple[int, int], tuple[NDArray[np.int64], Floats]] = {}
+        links = range(len(self._means))
+        self._relative = {
+            (a, b): foretold(prices.paid[a], self._means[a], self.follows(a, b)) for a in links for b in links
+        }
+
+    def follows(self, first: int, link: int) -> float:
+        """Return how far a link's prices follow the first link's."""
+        if self.prices.even:
+            return 0.0
+        return 1.0 if first == link else follow(self.prices.paid[first], self.prices.paid[link])
+
+    def candidates(self, each: float) -> list[Candidate]:
+        """Return every chain that `each` USD per item can pay for, spending it all where that is possible."""
+        cost, found = self._means, []
+        for a in range(len(cost)):
+            if not self.prices.affords(a, each):
+                continue
+            found.append(Candidate((a,), (1.0,)))
+            found.append(Candidate((a,), (1.0,), own=True))
+            left = each * (1 - self.prices.held_back(a)) - cost[a]
+            for b in range(len(cost)):
+                most = 1.0 if left >= cost[b] else left / cost[b]
+                if b == a or most < LEAST_FORWARDED or self.fit.most < 2:
+                    continue
+                found.append(Candidate((a, b), (1.0, most)))
+                found += [chain for c in range(len(cost)) for chain in self._of_three(a, b, c, left, most)]
+        return found
+
+    def _of_three(self, a: int, b: int, c: int, left: float, most: float) -> list[Candidate]:
+        """Return the ways to divide what is left between the second and the third link."""
+        if c in (a, b) or self.fit.most < MOST_LINKS:
+            return []
+        cost = self._means
+        if left >= cost[b] + cost[c]:
+            return [Candidate((a, b, c), (1.0, 1.0, 1.0))]
+        least = left / (cost[b] + cost[c])
+        found = []
+        for split in SPLITS[:-1]:
+            second = least + split * (most - least)
+            third = second if cost[c] <= 0 else min(second, (left - second * cost[b]) / cost[c])
+            if third >= LEAST_FORWARDED:
+                found.append(Candidate((a, b, c), (1.0, second, third)))
+        return found
+
+    def replay(self, candidate: Candidate) -> Judged:
+        """Return what a candidate says about the pilot."""
+        if candidate.own:
+            return self.fit.alone[candidate.links[0]]
+        first = candidate.links[0]
+        word = self._judged[(first,)]
+        label, soft, hard = word.label, word.soft, word.hard
+        if len(candidate.links) > 1:
+            label, soft, hard = label.copy(), soft.copy(), hard.copy()
+        here = np.arange(len(soft))
+        for seen in range(1, len(candidate.links)):
+            before = self._judged[tuple(sorted(candidate.links[:seen]))].soft
+            price = self._relative[first, candidate.links[seen]]
+            if seen == 1:
+                order, bill = self._first_order(first, candidate.links[1])
+            else:
+                order = here[np.lexsort((self._tie[here], before[here], -(1 - before[here]) / price[here]))]
+                bill = np.cumsum(price[order])
+            cap = candidate.forwarded[seen] * len(soft) * (1 + 1e-9)
+            here = order[: int(np.searchsorted(bill, cap, "right"))]
+            word = self._judged[tuple(sorted(candidate.links[: seen + 1]))]
+            label[here], soft[here], hard[here] = word.label[here], word.soft[here], word.hard[here]
+        return Judged(label, soft, hard)
+
+    def _first_order(self, first: int, second: int) -> tuple[NDArray[np.int64], Floats]:
+        if (first, second) not in self._orders:
+            sure, price = self._judged[(first,)].soft, self._relative[first, second]
+            order = np.lexsort((self._tie, sure, -(1 - sure) / price))
+            self._orders[first, second] = order, np.cumsum(price[order])
+        return self._orders[first, second]
+
+    def best(self, each: float) -> Found | None:
+        """Return the candidate to take for `each` USD per item; None where no link can be paid for."""
+        candidates = self.candidates(each)
+        if not candidates:
+            return None
+        said = [self.replay(candidate) for candidate in candidates]
+        soft = np.array([each.soft for each in said], np.float32)
+        hard = np.array([each.hard for each in said], np.float32)
+        singles = [at for at, candidate in enumerate(candidates) if candidate.own]
+        chains = [at for at, candidate in enumerate(candidates) if not candidate.own]
+        if self._metric == "accuracy":
+            scores, middle = mixed(soft, hard).mean(1), (soft.mean(1) + hard.mean(1)) / 2
+        else:
+            scores = middle = np.array([self._macro_f1(each) for each in said])
+        chain = chains[int(scores[chains].argmax())]
+        single = singles[int(middle[singles].argmax())]
+        gain = self._gain(said[chain], said[single])
+        taken = chain if gain > MARGIN / np.sqrt(len(self._gold)) else single
+        return self._describe(candidates[taken], said[taken], (soft + hard) / 2, middle[taken])
+
+    def _gain(self, chain: Judged, single: Judged) -> float:
+        """Return the expected gain of a chain over a single link: soft and hard, each by its precision."""
+        if self._metric == "macro_f1":
+            return self._macro_f1(chain) - self._macro_f1(single)
+        n = len(self._gold)
+        apart = float((chain.hard != single.hard).mean())
+        soft, hard = float((chain.soft - single.soft).mean()), float((chain.hard - single.hard).mean())
+        by_model, by_count = MODEL_ERROR**-2, n / max(apart, 1 / n)
+        return (soft * by_model + hard * by_count) / (by_model + by_count)
+
+    def _describe(self, candidate: Candidate, said: Judged, all_: NDArray[np.float32], value: float) -> Found:
+        n, mine = len(self._gold), (said.soft + said.hard) / 2
+        curse = overstated(all_, self._tie)
+        accuracy = float(mine.mean()) - curse
+        drawn = accuracy * (1 - accuracy) / max(self.prices.rest, 1)
+        error = 1.96 * float(np.sqrt(mine.var() / n + max(drawn, 0.0)))
+        usd = sum(f * self._means[j] for f, j in zip(candidate.forwarded, candidate.links, strict=True))
+        return Found(
+            candidate,
+            value=float(value) - curse,
+            accuracy=accuracy,
+            low=max(0.0, accuracy - error),
+            high=min(1.0, accuracy + error),
+            macro_f1=self._macro_f1(said),
+            usd=float(usd),
+        )
+
+    def _macro_f1(self, said: Judged) -> float:
+        """Return macro-F1, the mean of counting hits and of summing their probabilities."""
+        gold, labels = self._gold, self.fit.labels
+        given = np.bincount(said.label[said.label >= 0], minlength=labels)
+        support = np.bincount(gold, minlength=labels)
+        known = said.label >= 0
+        hits = [
+            np.bincount(said.label[known], weights=worth[known], minlength=labels)
+            for worth in (said.soft, said.hard)
+        ]
+        both = (hits[0] + hits[1]) / 2
+        f1 = 2 * both / np.maximum(given + support, 1)
+        return float(f1[support > 0].mean())
+
+
+def mixed(soft: NDArray[np.float32], hard: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return each candidate's score item by item: soft, corrected by hard as far as that says more than chance.
+
+    The candidates' corrections (hard - soft) spread by chance and by what the calibration misses; the second part is
+    the variance left when the first is taken off, and each correction is shrunk accordingly (empirical Bayes).
+
+    Args:
+        soft: Probability of the label given, [candidates, n].
+        hard: Whether it is right, [candidates, n].
+    """
+    off = hard - soft
+    shared = off.mean(0)
+    off -= shared
+    correction = off.mean(1)
+    chance = (off**2).mean(1) / soft.shape[1]
+    missed = max(0.0, float(correction.var() - chance.mean()))
+    shrink = missed / (missed + chance + 1e-12)
+    result: NDArray[np.float32] = soft + shared + shrink[:, None] * off
+    return result
+
+
+def overstated(scores: NDArray[np.float32], tie: NDArray[np.uint64]) -> float:
+    """Return by how much the best candidate of a resampled pilot overstates itself, on average.
+
+    Args:
+        scores: Of each candidate on each item, [candidates, n].
+        tie: Seeds the resampling, uint64 [n].
+    """
+    n = scores.shape[1]
+    generator = np.random.Generator(np.random.PCG64([int(part) for part in np.sort(tie)[:4]]))
+    counts = generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float32) / n
+    drawn = counts @ scores.T
+    winner = drawn.argmax(1)
+    return float((drawn[np.arange(RESAMPLES), winner] - scores.mean(1)[winner]).mean())
+
+
+def ladder(costs: Sequence[float], most: float) -> list[float]:
+    """Return budgets per item for a frontier: from the cheapest link's cost up, in even ratios."""
+    least = min(cost for cost in costs if cost > 0) if any(cost > 0 for cost in costs) else 0.0
+    if least <= 0 or most <= least:
+        return [most]
+    return [float(each) for each in np.geomspace(least, most, 9)]
