@@ -29,11 +29,13 @@ class Calibrated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         log_prior: Natural-log share of each label, in the task's order, [K].
         links: What a vote of each link is worth, by name.
         weights: For each number of votes, the weight of each link so far in chain order: [[1.0], [0.6, 0.7], ...].
+        named_only: Whether only a label that a link named may win, also where links gave full distributions.
     """
 
     log_prior: tuple[float, ...]
     links: Mapping[str, Calibrator]
     weights: tuple[tuple[float, ...], ...]
+    named_only: bool = False
 
     def judge(
         self, chain: Sequence[str], label: NDArray[np.int16], evidence: Floats
@@ -46,8 +48,8 @@ class Calibrated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             evidence: Theirs, [l, n, K].
         """
         seen = len(label)
-        free = any(isinstance(self.links[name], DistributionMap) for name in chain[:seen])
-        return said(posterior(np.array(self.log_prior), evidence, self.weights[seen - 1]), label, free)
+        full = any(isinstance(self.links[name], DistributionMap) for name in chain[:seen])
+        return said(posterior(np.array(self.log_prior), evidence, self.weights[seen - 1]), label, free=full and not self.named_only)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def posterior(log_prior: Floats, evidence: Floats, weights: Sequence[float] | Fl
     return result
 
 
-def said(chances: Floats, label: NDArray[np.int16], free: bool) -> tuple[NDArray[np.int16], Floats]:
+def said(chances: Floats, label: NDArray[np.int16], *, free: bool) -> tuple[NDArray[np.int16], Floats]:
     """Return the label of each item, -1 without any vote, and the posterior of that label.
 
     Args:

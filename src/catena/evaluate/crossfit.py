@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from catena.aggregate.calibrated import Calibrated
 from catena.confidence.calibrate import Design, design_of, fit_evidence, log_softmax
 from catena.confidence.pool import fit_discount, fit_weights, posterior, said
-from catena.evaluate.pilot import Sample
+from catena.evaluate.pilot import Sample, take
 
 __all__ = ["CrossFit", "Judged", "Links"]
 
@@ -60,6 +60,13 @@ class CrossFit:
         place = np.argsort(np.argsort(pilot.tie, kind="stable"), kind="stable")
         self._part = place % PARTS
 
+    def part(self, links: list[int], rows: NDArray[np.int64]) -> "CrossFit":
+        """Return the same for some links and some rows only."""
+        pilot = self._pilot
+        names = [pilot.votes.links[j] for j in links]
+        words = None if pilot.logprobs is None else pilot.logprobs[links]
+        return CrossFit(take(pilot.votes.chain(names), words, rows, pilot.tie), len(links))
+
     @cached_property
     def sets(self) -> list[Links]:
         """All sets of links, each ascending."""
@@ -76,7 +83,7 @@ class CrossFit:
         """What each link's own label is worth, [m]."""
         return self._fitted[1]
 
-    def rule(self, chain: Links) -> Calibrated:
+    def rule(self, chain: Links, *, named_only: bool = False) -> Calibrated:
         """Return the rule of a chain of these links in this order, learned on the whole pilot."""
         parameters, log_prior, evidence, discounts = self._whole
         names = self._pilot.votes.links
@@ -89,6 +96,7 @@ class CrossFit:
             log_prior=tuple(np.round(log_prior, DIGITS).tolist()),
             links={names[j]: self.designs[j].calibrator(parameters[j]) for j in chain},
             weights=tuple(weights),
+            named_only=named_only,
         )
 
     @cached_property
@@ -110,7 +118,7 @@ class CrossFit:
                 )
                 chances = posterior(log_prior, evidence[chosen][:, here], weights)
                 free = any(self.designs[j].distribution for j in links)
-                label[at, here], soft[at, here] = said(chances, votes.label[chosen][:, here], free)
+                label[at, here], soft[at, here] = said(chances, votes.label[chosen][:, here], free=free)
             for j in range(len(self.designs)):
                 chances = np.exp(log_softmax(log_prior + evidence[j, here]))
                 word = votes.label[j, here]

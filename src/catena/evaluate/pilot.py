@@ -82,8 +82,17 @@ def _listed(votes: VoteTable, path: Path, known: NDArray[np.bool_]) -> NDArray[n
     return rows
 
 
-def take(votes: VoteTable, logprobs: NDArray[np.float32] | None, rows: NDArray[np.int64], seed: int) -> Sample:
-    """Return the votes on some rows as a table of their own."""
+def take(
+    votes: VoteTable, logprobs: NDArray[np.float32] | None, rows: NDArray[np.int64], tie: NDArray[np.uint64]
+) -> Sample:
+    """Return the votes on some rows as a table of their own.
+
+    Args:
+        votes: Of n items.
+        logprobs: Theirs.
+        rows: Which of them.
+        tie: Settles ties, uint64 [n].
+    """
     part = replace(
         votes,
         item_ids=votes.item_ids[rows],
@@ -94,4 +103,4 @@ def take(votes: VoteTable, logprobs: NDArray[np.float32] | None, rows: NDArray[n
         gold=votes.gold[rows],
     )
     words = None if logprobs is None else logprobs[:, rows]
-    return Sample(part, words, ties(part.item_ids.tolist(), seed))
+    return Sample(part, words, tie[rows])

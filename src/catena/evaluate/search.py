@@ -9,6 +9,7 @@ promised is lowered by how much the best of a resampled pilot overstates itself.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,8 @@ Floats = NDArray[np.float64]
 MOST_LINKS = 3
 SPLITS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 LEAST_FORWARDED = 0.01
-RESAMPLES = 200
+RESAMPLES, PARTS = 200, 24
+TRACKING = (0.4, 1.2)  # beyond these, 24 parts were unlucky
 MODEL_ERROR = 0.01  # standard deviation of a soft gain around the true one
 MARGIN = 0.0866  # a chain must gain this / sqrt(n): half a point at 300 items
 SURE = 2.6  # standard errors that a cap keeps away from
@@ -122,6 +124,7 @@ class Search:
         self.fit, self.prices, self._metric = fit, prices, metric
         self._judged, self._gold, self._tie = fit.judged, fit.gold, tie
         self._means = prices.mean
+        self._least = max(LEAST_FORWARDED, 1 / max(prices.rest, 1))
         self._orders: dict[tuple[int, int], tuple[NDArray[np.int64], Floats]] = {}
         links = range(len(self._means))
         self._relative = {
@@ -145,7 +148,7 @@ class Search:
             left = each * (1 - self.prices.held_back(a)) - cost[a]
             for b in range(len(cost)):
                 most = 1.0 if left >= cost[b] else left / cost[b]
-                if b == a or most < LEAST_FORWARDED or self.fit.most < 2:
+                if b == a or most < self._least or self.fit.most < 2:
                     continue
                 found.append(Candidate((a, b), (1.0, most)))
                 found += [chain for c in range(len(cost)) for chain in self._of_three(a, b, c, left, most)]
@@ -163,7 +166,7 @@ class Search:
         for split in SPLITS[:-1]:
             second = least + split * (most - least)
             third = second if cost[c] <= 0 else min(second, (left - second * cost[b]) / cost[c])
-            if third >= LEAST_FORWARDED:
+            if third >= self._least:
                 found.append(Candidate((a, b, c), (1.0, second, third)))
         return found
 
@@ -233,7 +236,7 @@ class Search:
         curse = overstated(all_, self._tie)
         accuracy = float(mine.mean()) - curse
         drawn = accuracy * (1 - accuracy) / max(self.prices.rest, 1)
-        error = 1.96 * float(np.sqrt(mine.var() / n + max(drawn, 0.0)))
+        error = 1.96 * float(np.sqrt(self._tracking * said.hard.var() / n + max(drawn, 0.0)))
         usd = sum(f * self._means[j] for f, j in zip(candidate.forwarded, candidate.links, strict=True))
         return Found(
             candidate,
@@ -244,6 +247,39 @@ class Search:
             macro_f1=self._macro_f1(said),
             usd=float(usd),
         )
+
+    @cached_property
+    def _tracking(self) -> float:
+        """How much an estimate varies from pilot to pilot, against counting hits.
+
+        Calibration learns its level from the same gold that is counted, so averaging posteriors steadies an estimate by
+        far less than their own spread suggests. Measured on the best chain for the dearest link's money: its estimate
+        is made anew on random halves of the pilot, whose variance is that of the whole against fresh pilots.
+        """
+        each = float(self._means.max())
+        candidates = self.candidates(each)
+        said = [self.replay(candidate) for candidate in candidates]
+        at = int(np.argmax([one.soft.mean() + one.hard.mean() for one in said]))
+        counted = float(said[at].hard.var()) / len(self._gold)
+        if counted <= 0:
+            return 1.0
+        again = [self._again(candidates[at], rows) for rows in self._parts()]
+        return float(np.clip(2 * np.var(again, ddof=1) / counted, *TRACKING))
+
+    def _parts(self) -> list[NDArray[np.int64]]:
+        n = len(self._gold)
+        generator = np.random.Generator(np.random.PCG64([int(part) for part in np.sort(self._tie)[:4]]))
+        return [np.sort(generator.permutation(n)[: n * 2 // 3]) for _ in range(PARTS)]
+
+    def _again(self, candidate: Candidate, rows: NDArray[np.int64]) -> float:
+        """Return the estimate of a candidate's accuracy from some rows of the pilot only."""
+        links = list(candidate.links)
+        fit = self.fit.part(links, rows)
+        reference = None if self.prices.reference not in links else links.index(self.prices.reference)
+        prices = Prices(self.prices.paid[links][:, rows], reference, self.prices.rest)
+        small = Candidate(tuple(range(len(links))), candidate.forwarded, candidate.own)
+        said = Search(fit, prices, self._tie[rows]).replay(small)
+        return float((said.soft.mean() + said.hard.mean()) / 2)
 
     def _macro_f1(self, said: Judged) -> float:
         """Return macro-F1, the mean of counting hits and of summing their probabilities."""
@@ -296,9 +332,9 @@ def overstated(scores: NDArray[np.float32], tie: NDArray[np.uint64]) -> float:
     return float((drawn[np.arange(RESAMPLES), winner] - scores.mean(1)[winner]).mean())
 
 
-def ladder(costs: Sequence[float], most: float) -> list[float]:
+def ladder(costs: Sequence[float], most: float, rungs: int = 9) -> list[float]:
     """Return budgets per item for a frontier: from the cheapest link's cost up, in even ratios."""
     least = min(cost for cost in costs if cost > 0) if any(cost > 0 for cost in costs) else 0.0
     if least <= 0 or most <= least:
         return [most]
-    return [float(each) for each in np.geomspace(least, most, 9)]
+    return [float(each) for each in np.geomspace(least, most, rungs)]
