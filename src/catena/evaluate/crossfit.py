@@ -31,12 +31,14 @@ class Judged:
 
     Args:
         label: Label index, -1 for none, int16 [n].
-        soft: Probability of that label, learned without the item, [n].
+        soft: Probability of that label by these links' votes, learned without the item, [n].
+        fair: Its probability by the votes of all links, likewise, [n].
         hard: Whether it is right, as 0 or 1, [n].
     """
 
     label: NDArray[np.int16]
     soft: Floats
+    fair: Floats
     hard: Floats
 
 
@@ -105,33 +107,41 @@ class CrossFit:
 
     @cached_property
     def _fitted(self) -> tuple[dict[Links, Judged], list[Judged]]:
-        n, votes = len(self.gold), self._pilot.votes
+        n, votes, links = len(self.gold), self._pilot.votes, range(len(self.designs))
         label = np.full((len(self.sets), n), -1, np.int16)
-        soft, own = np.zeros((len(self.sets), n)), np.zeros((len(self.designs), n))
+        soft, own = np.zeros((len(self.sets), n)), np.zeros((len(links), n))
+        everyone = np.zeros((n, self.labels))
         for part in range(PARTS):
             here, rest = np.flatnonzero(self._part == part), np.flatnonzero(self._part != part)
             _, log_prior, evidence, discounts = self._learn(rest)
-            for at, links in enumerate(self.sets):
-                chosen = list(links)
-                weights = fit_weights(
-                    log_prior, evidence[chosen][:, rest], self.gold[rest], discounts[len(links)]
-                )
-                chances = posterior(log_prior, evidence[chosen][:, here], weights)
-                free = any(self.designs[j].distribution for j in links)
-                label[at, here], soft[at, here] = said(chances, votes.label[chosen][:, here], free=free)
-            for j in range(len(self.designs)):
-                chances = np.exp(log_softmax(log_prior + evidence[j, here]))
-                word = votes.label[j, here]
-                own[j, here] = np.where(word >= 0, chances[np.arange(len(here)), np.maximum(word, 0)], 0.0)
+            for at, chosen in enumerate(self.sets):
+                chances = self._chances(list(chosen), here, rest, log_prior, evidence, discounts[len(chosen)])
+                free = any(self.designs[j].distribution for j in chosen)
+                label[at, here], soft[at, here] = said(chances, votes.label[list(chosen)][:, here], free=free)
+            for j in links:
+                own[j, here] = picked(np.exp(log_softmax(log_prior + evidence[j, here])), votes.label[j, here])
+            together = fit_discount(log_prior, evidence[:, rest].sum(0)[None], self.gold[rest])
+            everyone[here] = self._chances(list(links), here, rest, log_prior, evidence, together)
         judged = {
-            links: Judged(label[at], soft[at], (label[at] == self.gold).astype(float))
-            for at, links in enumerate(self.sets)
+            chosen: self._judge(label[at], soft[at], everyone) for at, chosen in enumerate(self.sets)
         }
-        alone = [
-            Judged(votes.label[j], own[j], (votes.label[j] == self.gold).astype(float))
-            for j in range(len(self.designs))
-        ]
-        return judged, alone
+        return judged, [self._judge(votes.label[j], own[j], everyone) for j in links]
+
+    def _chances(
+        self,
+        chosen: list[int],
+        here: NDArray[np.int64],
+        rest: NDArray[np.int64],
+        log_prior: Floats,
+        evidence: Floats,
+        discount: float,
+    ) -> Floats:
+        """Return the posterior of some items by a set of links whose weights are learned on the rest."""
+        weights = fit_weights(log_prior, evidence[chosen][:, rest], self.gold[rest], discount)
+        return posterior(log_prior, evidence[chosen][:, here], weights)
+
+    def _judge(self, label: NDArray[np.int16], soft: Floats, everyone: Floats) -> Judged:
+        return Judged(label, soft, picked(everyone, label), (label == self.gold).astype(float))
 
     def _learn(self, rows: NDArray[np.int64]) -> tuple[list[Floats], Floats, Floats, dict[int, float]]:
         """Return parameters of each link, the log-prior, the evidence of all items, and the discount by size."""
@@ -148,3 +158,8 @@ class CrossFit:
             summed = np.stack([evidence[links][:, rows].sum(0) for links in sets])
             discounts[size] = fit_discount(log_prior, summed, gold)
         return parameters, log_prior, evidence, discounts
+
+
+def picked(chances: Floats, label: NDArray[np.int16]) -> Floats:
+    """Return the chance of each item's label, 0 where it has none, [n]."""
+    return np.where(label >= 0, chances[np.arange(len(label)), np.maximum(label, 0)], 0.0)

@@ -1,9 +1,9 @@
 """Which chain to take for a budget: every chain of up to three links in every order, replayed on the pilot.
 
 The best of thousands of candidates on a few hundred items is partly the luckiest (the winner's curse). Three things keep
-luck out. Candidates are scored by their *soft* accuracy, the mean posterior of the labels they give, learned without the
-item; it varies far less than counting hits (*hard*), which corrects it as far as the candidates differ by more than
-chance explains. A chain is taken only where it beats the best single link that can be paid for by a margin. And what is
+luck out. Candidates are scored by their *expected* accuracy, the mean posterior of the labels they give, learned without
+the item: by their own votes (*soft*) and by those of all links (*fair*), half and half. It varies far less than counting
+hits (*hard*), which corrects it as far as the candidates differ by more than chance explains. A chain is taken only where it beats the best single link that can be paid for by a margin. And what is
 promised is lowered by how much the best of a resampled pilot overstates itself.
 """
 
@@ -176,9 +176,9 @@ class Search:
             return self.fit.alone[candidate.links[0]]
         first = candidate.links[0]
         word = self._judged[(first,)]
-        label, soft, hard = word.label, word.soft, word.hard
-        if len(candidate.links) > 1:
-            label, soft, hard = label.copy(), soft.copy(), hard.copy()
+        if len(candidate.links) == 1:
+            return word
+        label, soft, fair, hard = word.label.copy(), word.soft.copy(), word.fair.copy(), word.hard.copy()
         here = np.arange(len(soft))
         for seen in range(1, len(candidate.links)):
             before = self._judged[tuple(sorted(candidate.links[:seen]))].soft
@@ -191,8 +191,9 @@ class Search:
             cap = candidate.forwarded[seen] * len(soft) * (1 + 1e-9)
             here = order[: int(np.searchsorted(bill, cap, "right"))]
             word = self._judged[tuple(sorted(candidate.links[: seen + 1]))]
-            label[here], soft[here], hard[here] = word.label[here], word.soft[here], word.hard[here]
-        return Judged(label, soft, hard)
+            label[here], soft[here] = word.label[here], word.soft[here]
+            fair[here], hard[here] = word.fair[here], word.hard[here]
+        return Judged(label, soft, fair, hard)
 
     def _first_order(self, first: int, second: int) -> tuple[NDArray[np.int64], Floats]:
         if (first, second) not in self._orders:
@@ -212,7 +213,8 @@ class Search:
         singles = [at for at, candidate in enumerate(candidates) if candidate.own]
         chains = [at for at, candidate in enumerate(candidates) if not candidate.own]
         if self._metric == "accuracy":
-            scores, middle = mixed(soft, hard).mean(1), (soft.mean(1) + hard.mean(1)) / 2
+            expected = np.array([(each.soft + each.fair) / 2 for each in said], np.float32)
+            scores, middle = mixed(expected, hard).mean(1), (soft.mean(1) + hard.mean(1)) / 2
         else:
             scores = middle = np.array([self._macro_f1(each) for each in said])
         chain = chains[int(scores[chains].argmax())]
@@ -227,7 +229,8 @@ class Search:
             return self._macro_f1(chain) - self._macro_f1(single)
         n = len(self._gold)
         apart = float((chain.hard != single.hard).mean())
-        soft, hard = float((chain.soft - single.soft).mean()), float((chain.hard - single.hard).mean())
+        soft = float((chain.soft + chain.fair - single.soft - single.fair).mean()) / 2
+        hard = float((chain.hard - single.hard).mean())
         by_model, by_count = MODEL_ERROR**-2, n / max(apart, 1 / n)
         return (soft * by_model + hard * by_count) / (by_model + by_count)
 
