@@ -49,7 +49,11 @@ class Calibrated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         seen = len(label)
         full = any(isinstance(self.links[name], DistributionMap) for name in chain[:seen])
-        return said(posterior(np.array(self.log_prior), evidence, self.weights[seen - 1]), label, free=full and not self.named_only)
+        return said(
+            posterior(np.array(self.log_prior), evidence, self.weights[seen - 1]),
+            label,
+            free=full and not self.named_only,
+        )
 
 
 @dataclass(frozen=True)

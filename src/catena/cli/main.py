@@ -16,7 +16,7 @@ from catena.errors import CatenaError
 __all__ = ["main"]
 
 FILE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
-COMMANDS = ("demo", "init", "check", "run", "status", "results", "evaluate", "simulate")
+COMMANDS = ("demo", "init", "check", "run", "status", "results", "evaluate", "simulate", "plan")
 
 
 class Commands(click.Group):

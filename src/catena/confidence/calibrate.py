@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Calibrator", "DistributionMap", "Design", "VoteCurve", "design_of", "fit_evidence", "log_softmax"]
+__all__ = ["Calibrator", "Design", "DistributionMap", "VoteCurve", "design_of", "fit_evidence", "log_softmax"]
 
 Floats = NDArray[np.float64]
 
@@ -38,23 +38,30 @@ class VoteCurve(msgspec.Struct, frozen=True, tag="vote", tag_field="from", forbi
         slope: What a standard deviation of confidence adds.
         knots: Confidences, ascending; empty where the link has none.
         scores: Normal score of each knot's rank on the pilot.
-        by_label: What a vote for label l adds to label k: [l][k], or [l] where only to itself.
+        by_label: What a vote for label l adds to label k: [l][k], or [l][0] where only to itself.
     """
 
     level: float
     slope: float
     knots: tuple[float, ...]
     scores: tuple[float, ...]
-    by_label: tuple[tuple[float, ...], ...] | tuple[float, ...]
+    by_label: tuple[tuple[float, ...], ...]
 
-    def evidence(self, label: NDArray[np.int16], confidence: Floats, logprobs: Floats | None = None) -> Floats:  # noqa: ARG002
+    def evidence(
+        self, label: NDArray[np.int16], confidence: Floats, logprobs: Floats | None = None
+    ) -> Floats:
         """Return the evidence of n votes, float64 [n, K]; zeros where there is no vote."""
         table = np.array(self.by_label, float)
         result = np.zeros((len(label), len(table)))
         here = np.flatnonzero(label >= 0)
         said = label[here]
-        result[here] = table[said] if table.ndim == 2 else np.eye(len(table))[said] * table[said][:, None]
-        result[here, said] += self.level + self.slope * normal_score(self.knots, self.scores, confidence[here])
+        if table.shape[1] == len(table):
+            result[here] = table[said]
+        else:
+            result[here, said] = table[said, 0]
+        result[here, said] += self.level + self.slope * normal_score(
+            self.knots, self.scores, confidence[here]
+        )
         return result
 
 
@@ -65,15 +72,17 @@ class DistributionMap(
 
     Args:
         centre: Mean on the pilot of each label's log-probability, less the mean over the labels, [K].
-        matrix: What a nat for label l adds to label k: [k][l]; or [l] where only to itself.
+        matrix: What a nat for label l adds to label k: [k][l], or [l][0] where only to itself.
         bias: What is added to each label, [K].
     """
 
     centre: tuple[float, ...]
-    matrix: tuple[tuple[float, ...], ...] | tuple[float, ...]
+    matrix: tuple[tuple[float, ...], ...]
     bias: tuple[float, ...]
 
-    def evidence(self, label: NDArray[np.int16], confidence: Floats, logprobs: Floats | None = None) -> Floats:  # noqa: ARG002
+    def evidence(
+        self, label: NDArray[np.int16], confidence: Floats, logprobs: Floats | None = None
+    ) -> Floats:
         """Return the evidence of n votes, float64 [n, K]; zeros where there is no vote with a distribution."""
         matrix = np.array(self.matrix, float)
         result = np.zeros((len(label), len(self.bias)))
@@ -81,7 +90,9 @@ class DistributionMap(
             return result
         here = np.flatnonzero((label >= 0) & ~np.isnan(logprobs).all(1))
         away = levelled(logprobs[here]) - np.array(self.centre)
-        result[here] = (away @ matrix.T if matrix.ndim == 2 else away * matrix) + np.array(self.bias)
+        result[here] = (
+            away @ matrix.T if matrix.shape[1] == len(matrix) else away * matrix[:, 0]
+        ) + np.array(self.bias)
         return result
 
 
@@ -114,18 +125,18 @@ class Design(msgspec.Struct, frozen=True):
         square = mixed.reshape(labels, labels) if len(mixed) else None
         if not self.distribution:
             knots, scores = self.shape
-            table = own if square is None else (square + np.diag(own)).T
+            table = own[:, None] if square is None else (square + np.diag(own)).T
             return VoteCurve(
                 round(float(parameters[0]), DIGITS),
                 round(float(parameters[1]), DIGITS),
                 tuple(knots.tolist()),
                 _rounded(scores),
-                _rounded(table),
+                _rounded_rows(table),
             )
         centre, scale = self.shape
         steep = np.full(labels, parameters[0])
-        matrix = (steep if square is None else square + np.diag(steep)) / float(scale[0])
-        return DistributionMap(_rounded(centre), _rounded(matrix), _rounded(own))
+        matrix = steep[:, None] if square is None else square + np.diag(steep)
+        return DistributionMap(_rounded(centre), _rounded_rows(matrix / float(scale[0])), _rounded(own))
 
 
 def design_of(label: NDArray[np.int16], confidence: Floats, logprobs: Floats | None, labels: int) -> Design:
@@ -145,7 +156,9 @@ def design_of(label: NDArray[np.int16], confidence: Floats, logprobs: Floats | N
     return _vote_design(voted, label, confidence, labels)
 
 
-def _vote_design(voted: NDArray[np.bool_], label: NDArray[np.int16], confidence: Floats, labels: int) -> Design:
+def _vote_design(
+    voted: NDArray[np.bool_], label: NDArray[np.int16], confidence: Floats, labels: int
+) -> Design:
     knots, scores = _knots(confidence[voted])
     here = np.flatnonzero(voted)
     said = label[here]
@@ -181,7 +194,9 @@ def _distribution_design(full: NDArray[np.bool_], logprobs: Floats, labels: int)
     return Design(inputs, mean, spread**-2.0, full, (centre, np.array([scale])), distribution=True)
 
 
-def fit_evidence(design: Design, gold: NDArray[np.int16], log_prior: Floats, rows: NDArray[np.int64]) -> Floats:
+def fit_evidence(
+    design: Design, gold: NDArray[np.int16], log_prior: Floats, rows: NDArray[np.int64]
+) -> Floats:
     """Return the most probable parameters of a link given gold on some rows: ridge-penalised multinomial logit, [p].
 
     Args:
@@ -236,7 +251,9 @@ def levelled(logprobs: Floats) -> Floats:
     return result
 
 
-def normal_score(knots: Sequence[float] | Floats, scores: Sequence[float] | Floats, confidence: Floats) -> Floats:
+def normal_score(
+    knots: Sequence[float] | Floats, scores: Sequence[float] | Floats, confidence: Floats
+) -> Floats:
     """Return where confidences stand among the pilot's, as standard normal deviates; 0 where there is none."""
     if not len(knots):
         return np.zeros(len(confidence))
@@ -259,7 +276,9 @@ def _knots(confidence: Floats) -> tuple[Floats, Floats]:
     return knots, np.round(np.clip(scores, -FURTHEST, FURTHEST), DIGITS)
 
 
-def _rounded(values: Floats) -> tuple:  # type: ignore[type-arg]
-    if values.ndim == 1:
-        return tuple(np.round(values, DIGITS).tolist())
-    return tuple(tuple(row) for row in np.round(values, DIGITS).tolist())
+def _rounded(values: Floats) -> tuple[float, ...]:
+    return tuple(np.round(values, DIGITS).tolist())
+
+
+def _rounded_rows(values: Floats) -> tuple[tuple[float, ...], ...]:
+    return tuple(_rounded(row) for row in values)

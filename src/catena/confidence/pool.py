@@ -45,16 +45,17 @@ def said(chances: Floats, label: NDArray[np.int16], *, free: bool) -> tuple[NDAr
         free: Whether a label that no link named may win: where links gave full distributions. A link that gave a bare
             label says nothing about the others.
     """
-    voted = label >= 0
+    voted: NDArray[np.bool_] = label >= 0
+    some: NDArray[np.bool_] = voted.any(0)
     if free:
-        open_ = np.broadcast_to(voted.any(0)[:, None], chances.shape)
+        open_ = np.repeat(some[:, None], chances.shape[1], 1)
     else:
         open_ = np.zeros(chances.shape, bool)
         for votes, here in zip(label, voted, strict=True):
             rows = np.flatnonzero(here)
             open_[rows, votes[rows]] = True
     chances = np.where(open_, chances, 0.0)
-    best = np.where(voted.any(0), chances.argmax(1), -1).astype(np.int16)
+    best = np.where(some, chances.argmax(1), -1).astype(np.int16)
     return best, chances.max(1)
 
 

@@ -40,7 +40,9 @@ def read_logprobs(folder: Path, votes: VoteTable) -> NDArray[np.float32] | None:
                 f"{path}: a list in label_logprobs does not have {len(votes.labels)} numbers.",
                 "It holds one per label, in the order of labels.json.",
             )
-        values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, len(votes.labels))
+        values = (
+            lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, len(votes.labels))
+        )
         at = np.flatnonzero(full)
         items, names = batch.column("item_id").to_pylist(), batch.column("link").to_pylist()
         row = np.array([rows.get(items[i], -1) for i in at], np.int64)

@@ -119,12 +119,12 @@ class CrossFit:
                 free = any(self.designs[j].distribution for j in chosen)
                 label[at, here], soft[at, here] = said(chances, votes.label[list(chosen)][:, here], free=free)
             for j in links:
-                own[j, here] = picked(np.exp(log_softmax(log_prior + evidence[j, here])), votes.label[j, here])
+                own[j, here] = picked(
+                    np.exp(log_softmax(log_prior + evidence[j, here])), votes.label[j, here]
+                )
             together = fit_discount(log_prior, evidence[:, rest].sum(0)[None], self.gold[rest])
             everyone[here] = self._chances(list(links), here, rest, log_prior, evidence, together)
-        judged = {
-            chosen: self._judge(label[at], soft[at], everyone) for at, chosen in enumerate(self.sets)
-        }
+        judged = {chosen: self._judge(label[at], soft[at], everyone) for at, chosen in enumerate(self.sets)}
         return judged, [self._judge(votes.label[j], own[j], everyone) for j in links]
 
     def _chances(

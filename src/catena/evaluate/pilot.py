@@ -55,7 +55,9 @@ def choose_pilot(votes: VoteTable, pilot: str, seed: int) -> NDArray[np.int64]:
         order = np.lexsort((ties(votes.item_ids[rows].tolist(), seed), lacking))
         chosen = rows[order[:wanted]]
         if len(chosen) < wanted:
-            raise InputError(f"--pilot {wanted}: only {len(rows):,} items have gold.", "Take a smaller pilot.")
+            raise InputError(
+                f"--pilot {wanted}: only {len(rows):,} items have gold.", "Take a smaller pilot."
+            )
     else:
         chosen = _listed(votes, Path(pilot), known)
     if len(chosen) < FEWEST:

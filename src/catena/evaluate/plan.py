@@ -61,9 +61,11 @@ class Planner:
     """
 
     def __init__(self, pilot: Sample, rest: int, seed: int = 0, metric: str = "accuracy") -> None:
-        self._pilot, self._rest, self._seed, self._metric = pilot, rest, seed, metric
+        self.pilot, self._rest, self._seed, self._metric = pilot, rest, seed, metric
         votes = pilot.votes
-        without = [name for name, cost in zip(votes.links, votes.cost_usd, strict=True) if np.isnan(cost).all()]
+        without = [
+            name for name, cost in zip(votes.links, votes.cost_usd, strict=True) if np.isnan(cost).all()
+        ]
         if without:
             raise InputError(
                 f"no cost_usd on the pilot for: {', '.join(without)}.", "A plan needs prices; 0 is one."
@@ -75,13 +77,16 @@ class Planner:
     @property
     def best_single(self) -> str:
         """The single link that is best on the pilot; the cheaper where two are equal."""
-        votes = self._pilot.votes
+        votes = self.pilot.votes
         of = [self._single(j) for j in range(len(votes.links))]
-        worth = [(getattr(each, self._metric) or 0.0, -cost) for each, cost in zip(of, self.paid.mean(1), strict=True)]
+        worth = [
+            (getattr(each, self._metric) or 0.0, -cost)
+            for each, cost in zip(of, self.paid.mean(1), strict=True)
+        ]
         return votes.links[max(range(len(worth)), key=worth.__getitem__)]
 
     def _single(self, link: int) -> Scores:
-        votes = self._pilot.votes
+        votes = self.pilot.votes
         return score(votes.gold, votes.label[link], votes.labels)
 
     def plan(self, budget: Budget | None, target: Target | None = None) -> Plan:
@@ -94,13 +99,10 @@ class Planner:
         search = self._search(budget, reference)
         asked = self._each(budget, reference)
         ends = asked if asked is not None else MOST_TIMES * float(self.paid.mean(1).max())
-        if target is None:
-            found = search.best(ends)
-        else:
-            found = self._cheapest(search, ends, target)
+        found = search.best(ends) if target is None else self._cheapest(search, ends, target)
         if found is None:
             costs = self.paid.mean(1)
-            cheapest = self._pilot.votes.links[int(costs.argmin())]
+            cheapest = self.pilot.votes.links[int(costs.argmin())]
             raise InputError(
                 f"the budget of ${ends:.3g} per row pays for no link: the cheapest, {cheapest}, costs ${costs.min():.3g}.",
                 "Raise --budget.",
@@ -123,7 +125,7 @@ class Planner:
 
     def describe(self) -> list[dict[str, Any]]:
         """Return what the pilot shows of each link: accuracy, cost, and whether its confidence says anything."""
-        votes, told = self._pilot.votes, []
+        votes, told = self.pilot.votes, []
         for j, name in enumerate(votes.links):
             voted, alone = votes.voted[j], self._fit.alone[j]
             right = votes.label[j] == votes.gold
@@ -144,8 +146,14 @@ class Planner:
         if not self._even:
             kept = [round(f - after, 9) for f, after in zip(candidate.forwarded, ends, strict=True)]
             return tuple(f"{share:.9f}".rstrip("0").rstrip(".") for share in kept)
-        n = self._rest or len(self._pilot)
+        n = self._rest or len(self.pilot)
         return exact_counts([n, *[math.floor(f * n * (1 + 1e-12)) for f in candidate.forwarded[1:]]])
+
+    def counted(self, candidate: Candidate) -> float:
+        """Return how often a candidate is right on the pilot, learned without the item; not lowered by the winner's curse."""
+        prices = Prices(self.paid, None, self._rest)
+        said = Search(self._fit, prices, self.pilot.tie, self._metric).replay(candidate)
+        return float(said.hard.mean())
 
     @property
     def _even(self) -> bool:
@@ -155,10 +163,10 @@ class Planner:
         """Return the link whose cost is 1x."""
         if budget is None or budget.link is None:
             return self.best_single
-        if budget.link not in self._pilot.votes.links:
+        if budget.link not in self.pilot.votes.links:
             raise InputError(
                 f"--budget {budget.said}: no link '{budget.link}'.",
-                f"The links are {', '.join(self._pilot.votes.links)}.",
+                f"The links are {', '.join(self.pilot.votes.links)}.",
             )
         return budget.link
 
@@ -170,17 +178,17 @@ class Planner:
             return budget.usd / max(self._rest, 1)
         if budget.usd_per_item is not None:
             return budget.usd_per_item
-        one = float(self.paid[self._pilot.votes.links.index(reference)].mean())
+        one = float(self.paid[self.pilot.votes.links.index(reference)].mean())
         if one <= 0:
             raise InputError(f"--budget {budget.said}: {reference} costs nothing.", "Give the budget in usd.")
         return (budget.times or 0.0) * one
 
     def _search(self, budget: Budget | None, reference: str) -> Search:
         relative = budget is None or budget.times is not None
-        at = self._pilot.votes.links.index(reference) if relative else None
+        at = self.pilot.votes.links.index(reference) if relative else None
         if at not in self._searches:
             prices = Prices(self.paid, at, self._rest)
-            self._searches[at] = Search(self._fit, prices, self._pilot.tie, self._metric)
+            self._searches[at] = Search(self._fit, prices, self.pilot.tie, self._metric)
         return self._searches[at]
 
     def _cheapest(self, search: Search, most: float, target: Target) -> Found | None:
@@ -193,7 +201,7 @@ class Planner:
         return max(found, key=lambda each: each.value, default=None)
 
     def _write_down(self, candidate: Candidate, budget: Budget | None, reference: str) -> Planned:
-        votes = self._pilot.votes
+        votes = self.pilot.votes
         policy = CalibratedShare(
             share=self.shares(candidate),
             rank_by="calibrated",
@@ -208,7 +216,7 @@ class Planner:
         """Return the cap of a chain whose links' calls differ in price."""
         if self._even or len(candidate.links) == 1:
             return None
-        search, first, links = self._search(budget, reference), candidate.links[0], self._pilot.votes.links
+        search, first, links = self._search(budget, reference), candidate.links[0], self.pilot.votes.links
         named = sorted({*candidate.links, links.index(reference)})
         costs = self.paid.mean(1)
         usd = {links[j]: float(costs[j]) for j in named}

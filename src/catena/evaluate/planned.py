@@ -10,14 +10,24 @@ import yaml
 from numpy.typing import NDArray
 
 from catena.aggregate.calibrated import Calibrated, CalibratedDecision, decide_calibrated
-from catena.data.tables import write_table
+from catena.data.tables import replacing, write_table
 from catena.data.votes import VoteTable
 from catena.errors import TaskError
+from catena.evaluate.metrics import score
 from catena.evaluate.pilot import Sample, take
 from catena.routing import exact_shares, ties
 from catena.routing.spend import Spend
 
-__all__ = ["CalibratedShare", "Planned", "read_planned", "run_planned", "write_planned", "write_planned_labels"]
+__all__ = [
+    "CalibratedShare",
+    "Planned",
+    "read_planned",
+    "replay_planned",
+    "rest_of",
+    "run_planned",
+    "write_planned",
+    "write_planned_labels",
+]
 
 HEADING = """\
 # Made by catena plan from a pilot. Replay it on the votes it was made from: catena simulate VOTES --task THIS_FILE
@@ -81,8 +91,6 @@ class _File(msgspec.Struct, frozen=True):
 
 def write_planned(plan: Planned, votes: Path, path: Path) -> None:
     """Write a task file that holds the plan; its links replay the votes that the plan was made from."""
-    from catena.data.tables import replacing  # noqa: PLC0415 - only to write
-
     task: dict[str, Any] = {
         "name": "planned",
         "instruction": "Which label fits the text?",
@@ -117,7 +125,11 @@ def read_planned(path: Path) -> Planned | None:
             f"{path}: not a plan: {error}.", "Write it again with: catena plan ... --task FILE"
         ) from error
     plan = Planned(
-        tuple(link.name for link in file.chain), file.labels, file.policy, file.aggregate.calibrated, file.seed
+        tuple(link.name for link in file.chain),
+        file.labels,
+        file.policy,
+        file.aggregate.calibrated,
+        file.seed,
     )
     _check(plan, path)
     return plan
@@ -158,6 +170,37 @@ def run_planned(plan: Planned, sample: Sample) -> CalibratedDecision:
         sample.tie,
         plan.policy.spend,
     )
+
+
+def replay_planned(plan: Planned, sample: Sample) -> tuple[CalibratedDecision, dict[str, Any]]:
+    """Run a plan, and return what it decided with the figures that `Simulator.describe` gives of other chains."""
+    decision = run_planned(plan, sample)
+    votes = sample.votes.chain(plan.chain)
+    kept = np.bincount(decision.kept_by, minlength=len(plan.chain))
+    links: list[dict[str, Any]] = []
+    for j, name in enumerate(plan.chain):
+        here = decision.reached[j]
+        links.append(
+            {
+                "link": name,
+                "received": int(here.sum()),
+                "kept": int(kept[j]),
+                "forwarded": int(here.sum() - kept[j]),
+                "failed": int((here & ~votes.voted[j]).sum()),
+                "missing": int((here & ~votes.recorded[j]).sum()),
+                "cost_usd": None
+                if np.isnan(votes.cost_usd[j]).all()
+                else float(np.nansum(votes.cost_usd[j][here])),
+            }
+        )
+    costs = [link["cost_usd"] for link in links if link["cost_usd"] is not None]
+    return decision, {
+        "chain": list(plan.chain),
+        "n": len(votes),
+        "links": links,
+        "aggregates": {"calibrated": score(votes.gold, decision.label, votes.labels).brief()},
+        "cost_usd": float(sum(costs)) if costs else None,
+    }
 
 
 def rest_of(

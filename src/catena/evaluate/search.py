@@ -25,9 +25,9 @@ MOST_LINKS = 3
 SPLITS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 LEAST_FORWARDED = 0.01
 RESAMPLES, PARTS = 200, 24
-TRACKING = (0.4, 1.2)  # beyond these, 24 parts were unlucky
-MODEL_ERROR = 0.01  # standard deviation of a soft gain around the true one
-MARGIN = 0.0866  # a chain must gain this / sqrt(n): half a point at 300 items
+TRACKING = (0.4, 1.0)  # beyond these, 24 parts were unlucky
+MODEL_ERROR = 0.007  # standard deviation of a soft gain around the true one
+MARGIN = 0.06  # a chain must gain this / sqrt(n): a third of a point at 300 items
 SURE = 2.6  # standard errors that a cap keeps away from
 SLACK = 0.02  # by how much a cap may be missed at most
 EVEN = 0.005  # below this relative spread, a link's calls cost the same
@@ -208,20 +208,18 @@ class Search:
         if not candidates:
             return None
         said = [self.replay(candidate) for candidate in candidates]
-        soft = np.array([each.soft for each in said], np.float32)
         hard = np.array([each.hard for each in said], np.float32)
-        singles = [at for at, candidate in enumerate(candidates) if candidate.own]
-        chains = [at for at, candidate in enumerate(candidates) if not candidate.own]
+        scored = mixed(np.array([(each.soft + each.fair) / 2 for each in said], np.float32), hard)
         if self._metric == "accuracy":
-            expected = np.array([(each.soft + each.fair) / 2 for each in said], np.float32)
-            scores, middle = mixed(expected, hard).mean(1), (soft.mean(1) + hard.mean(1)) / 2
+            scores = scored.mean(1)
         else:
-            scores = middle = np.array([self._macro_f1(each) for each in said])
-        chain = chains[int(scores[chains].argmax())]
-        single = singles[int(middle[singles].argmax())]
+            scores = np.array([self._macro_f1(each) for each in said])
+        singles = np.array([candidate.own for candidate in candidates])
+        chain = int(np.where(singles, -1, scores).argmax())
+        single = int(np.where(singles, scores, -1).argmax())
         gain = self._gain(said[chain], said[single])
         taken = chain if gain > MARGIN / np.sqrt(len(self._gold)) else single
-        return self._describe(candidates[taken], said[taken], (soft + hard) / 2, middle[taken])
+        return self._describe(candidates[taken], said[taken], scored, scored[taken], float(scores[taken]))
 
     def _gain(self, chain: Judged, single: Judged) -> float:
         """Return the expected gain of a chain over a single link: soft and hard, each by its precision."""
@@ -234,9 +232,16 @@ class Search:
         by_model, by_count = MODEL_ERROR**-2, n / max(apart, 1 / n)
         return (soft * by_model + hard * by_count) / (by_model + by_count)
 
-    def _describe(self, candidate: Candidate, said: Judged, all_: NDArray[np.float32], value: float) -> Found:
-        n, mine = len(self._gold), (said.soft + said.hard) / 2
-        curse = overstated(all_, self._tie)
+    def _describe(
+        self,
+        candidate: Candidate,
+        said: Judged,
+        scored: NDArray[np.float32],
+        mine: NDArray[np.float32],
+        value: float,
+    ) -> Found:
+        n = len(self._gold)
+        curse = overstated(scored, self._tie)
         accuracy = float(mine.mean()) - curse
         drawn = accuracy * (1 - accuracy) / max(self.prices.rest, 1)
         error = 1.96 * float(np.sqrt(self._tracking * said.hard.var() / n + max(drawn, 0.0)))
