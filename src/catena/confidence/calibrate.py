@@ -48,7 +48,10 @@ class VoteCurve(msgspec.Struct, frozen=True, tag="vote", tag_field="from", forbi
     by_label: tuple[tuple[float, ...], ...]
 
     def evidence(
-        self, label: NDArray[np.int16], confidence: Floats, logprobs: Floats | None = None
+        self,
+        label: NDArray[np.int16],
+        confidence: Floats,
+        logprobs: Floats | None = None,  # noqa: ARG002 - the other kind's
     ) -> Floats:
         """Return the evidence of n votes, float64 [n, K]; zeros where there is no vote."""
         table = np.array(self.by_label, float)
@@ -81,7 +84,10 @@ class DistributionMap(
     bias: tuple[float, ...]
 
     def evidence(
-        self, label: NDArray[np.int16], confidence: Floats, logprobs: Floats | None = None
+        self,
+        label: NDArray[np.int16],
+        confidence: Floats,  # noqa: ARG002 - the other kind's
+        logprobs: Floats | None = None,
     ) -> Floats:
         """Return the evidence of n votes, float64 [n, K]; zeros where there is no vote with a distribution."""
         matrix = np.array(self.matrix, float)

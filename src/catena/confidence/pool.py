@@ -46,7 +46,7 @@ def said(chances: Floats, label: NDArray[np.int16], *, free: bool) -> tuple[NDAr
             label says nothing about the others.
     """
     voted: NDArray[np.bool_] = label >= 0
-    some: NDArray[np.bool_] = voted.any(0)
+    some = np.asarray(voted.any(0))
     if free:
         open_ = np.repeat(some[:, None], chances.shape[1], 1)
     else:

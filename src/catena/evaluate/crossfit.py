@@ -43,9 +43,9 @@ class Judged:
 
 
 class CrossFit:
-    """Every set of up to `most` links on a pilot."""
+    """Every set of up to `most` links on a pilot; `part` says how it is cut, where it is cut already."""
 
-    def __init__(self, pilot: Sample, most: int) -> None:
+    def __init__(self, pilot: Sample, most: int, part: NDArray[np.int64] | None = None) -> None:
         votes = pilot.votes
         self._pilot, self.most = pilot, min(most, len(votes.links))
         self.gold, self.labels = votes.gold, len(votes.labels)
@@ -60,14 +60,14 @@ class CrossFit:
             for j in range(len(votes.links))
         ]
         place = np.argsort(np.argsort(pilot.tie, kind="stable"), kind="stable")
-        self._part = place % PARTS
+        self._part = place % PARTS if part is None else part
 
     def part(self, links: list[int], rows: NDArray[np.int64]) -> "CrossFit":
         """Return the same for some links and some rows only."""
         pilot = self._pilot
         names = [pilot.votes.links[j] for j in links]
         words = None if pilot.logprobs is None else pilot.logprobs[links]
-        return CrossFit(take(pilot.votes.chain(names), words, rows, pilot.tie), len(links))
+        return CrossFit(take(pilot.votes.chain(names), words, rows, pilot.tie), len(links), self._part[rows])
 
     @cached_property
     def sets(self) -> list[Links]:

@@ -16,8 +16,9 @@ from catena.evaluate.crossfit import CrossFit
 from catena.evaluate.metrics import Scores, score
 from catena.evaluate.pilot import Sample, take
 from catena.evaluate.planned import CalibratedShare, Planned, run_planned
+from catena.evaluate.prices import Prices, ladder
 from catena.evaluate.reliability import auroc, calibration_error
-from catena.evaluate.search import MOST_LINKS, Candidate, Found, Prices, Search, ladder
+from catena.evaluate.search import MOST_LINKS, Candidate, Found, Search
 from catena.routing import ties
 from catena.routing.spend import Spend
 

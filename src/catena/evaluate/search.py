@@ -7,7 +7,6 @@ hits (*hard*), which corrects it as far as the candidates differ by more than ch
 promised is lowered by how much the best of a resampled pilot overstates itself.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,22 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.evaluate.crossfit import CrossFit, Judged, Links
+from catena.evaluate.luck import mixed, overstated
+from catena.evaluate.prices import Prices
 from catena.routing.spend import follow, foretold
 
-__all__ = ["Candidate", "Found", "Prices", "Search"]
+__all__ = ["Candidate", "Found", "Search"]
 
 Floats = NDArray[np.float64]
 
 MOST_LINKS = 3
 SPLITS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 LEAST_FORWARDED = 0.01
-RESAMPLES, PARTS = 200, 24
+PARTS = 24
 TRACKING = (0.4, 1.0)  # beyond these, 24 parts were unlucky
 MODEL_ERROR = 0.007  # standard deviation of a soft gain around the true one
 MARGIN = 0.06  # a chain must gain this / sqrt(n): a third of a point at 300 items
-SURE = 2.6  # standard errors that a cap keeps away from
-SLACK = 0.02  # by how much a cap may be missed at most
-EVEN = 0.005  # below this relative spread, a link's calls cost the same
 
 
 @dataclass(frozen=True)
@@ -46,50 +44,6 @@ class Candidate:
     links: Links
     forwarded: tuple[float, ...]
     own: bool = False
-
-
-@dataclass(frozen=True)
-class Prices:
-    """What the links charge.
-
-    Args:
-        paid: Cost of each link's vote on each pilot item, 0 where it was not asked, [m, n].
-        reference: What is compared with: a link, or None for fixed dollars.
-        rest: Items that the plan is for.
-    """
-
-    paid: Floats
-    reference: int | None
-    rest: int
-
-    @property
-    def mean(self) -> Floats:
-        """USD per vote of each link, [m]."""
-        result: Floats = self.paid.mean(1)
-        return result
-
-    @property
-    def even(self) -> bool:
-        """Whether all calls of a link cost the same, for every link."""
-        return bool((self.paid.std(1) <= EVEN * np.maximum(self.mean, 1e-300)).all())
-
-    def affords(self, link: int, each: float) -> bool:
-        """Whether a link can label everything without going over `each` USD per item, however prices fall."""
-        if self.reference is None:
-            over = self.paid[link] - each
-        else:
-            over = self.paid[link] - self.paid[self.reference] * (each / self.mean[self.reference])
-        error = over.std() * np.sqrt(1 / len(over) + 1 / max(self.rest, 1))
-        return bool(over.mean() <= 1e-9 * each and over.mean() + SURE * error <= SLACK * each)
-
-    def held_back(self, first: int) -> float:
-        """Return which share of a budget relative to a link must stay unspent, since that link's cost is foretold."""
-        if self.reference is None or self.even or first == self.reference:
-            return 0.0
-        price, paid = self.paid[self.reference], self.paid[first]
-        off = price / price.mean() - foretold(paid, paid.mean(), follow(paid, price))
-        error = float(off.std() * np.sqrt(1 / len(off) + 1 / max(self.rest, 1)))
-        return max(0.0, SURE * error - SLACK / 2)
 
 
 @dataclass(frozen=True)
@@ -139,7 +93,7 @@ class Search:
 
     def candidates(self, each: float) -> list[Candidate]:
         """Return every chain that `each` USD per item can pay for, spending it all where that is possible."""
-        cost, found = self._means, []
+        cost, found = self._means.tolist(), []
         for a in range(len(cost)):
             if not self.prices.affords(a, each):
                 continue
@@ -158,7 +112,7 @@ class Search:
         """Return the ways to divide what is left between the second and the third link."""
         if c in (a, b) or self.fit.most < MOST_LINKS:
             return []
-        cost = self._means
+        cost = self._means.tolist()
         if left >= cost[b] + cost[c]:
             return [Candidate((a, b, c), (1.0, 1.0, 1.0))]
         least = left / (cost[b] + cost[c])
@@ -252,7 +206,7 @@ class Search:
             accuracy=accuracy,
             low=max(0.0, accuracy - error),
             high=min(1.0, accuracy + error),
-            macro_f1=self._macro_f1(said),
+            macro_f1=self._macro_f1(said) - curse,
             usd=float(usd),
         )
 
@@ -302,47 +256,3 @@ class Search:
         both = (hits[0] + hits[1]) / 2
         f1 = 2 * both / np.maximum(given + support, 1)
         return float(f1[support > 0].mean())
-
-
-def mixed(soft: NDArray[np.float32], hard: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return each candidate's score item by item: soft, corrected by hard as far as that says more than chance.
-
-    The candidates' corrections (hard - soft) spread by chance and by what the calibration misses; the second part is
-    the variance left when the first is taken off, and each correction is shrunk accordingly (empirical Bayes).
-
-    Args:
-        soft: Probability of the label given, [candidates, n].
-        hard: Whether it is right, [candidates, n].
-    """
-    off = hard - soft
-    shared = off.mean(0)
-    off -= shared
-    correction = off.mean(1)
-    chance = (off**2).mean(1) / soft.shape[1]
-    missed = max(0.0, float(correction.var() - chance.mean()))
-    shrink = missed / (missed + chance + 1e-12)
-    result: NDArray[np.float32] = soft + shared + shrink[:, None] * off
-    return result
-
-
-def overstated(scores: NDArray[np.float32], tie: NDArray[np.uint64]) -> float:
-    """Return by how much the best candidate of a resampled pilot overstates itself, on average.
-
-    Args:
-        scores: Of each candidate on each item, [candidates, n].
-        tie: Seeds the resampling, uint64 [n].
-    """
-    n = scores.shape[1]
-    generator = np.random.Generator(np.random.PCG64([int(part) for part in np.sort(tie)[:4]]))
-    counts = generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float32) / n
-    drawn = counts @ scores.T
-    winner = drawn.argmax(1)
-    return float((drawn[np.arange(RESAMPLES), winner] - scores.mean(1)[winner]).mean())
-
-
-def ladder(costs: Sequence[float], most: float, rungs: int = 9) -> list[float]:
-    """Return budgets per item for a frontier: from the cheapest link's cost up, in even ratios."""
-    least = min(cost for cost in costs if cost > 0) if any(cost > 0 for cost in costs) else 0.0
-    if least <= 0 or most <= least:
-        return [most]
-    return [float(each) for each in np.geomspace(least, most, rungs)]

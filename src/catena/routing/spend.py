@@ -49,10 +49,13 @@ class Spend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def foretold(paid: Floats, mean: float, follows: float) -> Floats:
-    """Return the relative price of each item, 1 on average, from what another link charged for it, [n]."""
+    """Return the relative price of each item, 1 on average, from what another link charged for it, [n].
+
+    Where that link charged nothing, as for a vote that is missing, nothing is known: the price is the mean.
+    """
     if mean <= 0 or not follows:
         return np.ones(len(paid))
-    return np.maximum(1 + follows * (paid / mean - 1), CHEAPEST)
+    return np.where(paid > 0, np.maximum(1 + follows * (paid / mean - 1), CHEAPEST), 1.0)
 
 
 def follow(paid: Floats, price: Floats) -> float:
