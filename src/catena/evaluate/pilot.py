@@ -36,8 +36,9 @@ class Sample:
 def choose_pilot(votes: VoteTable, pilot: str, seed: int) -> NDArray[np.int64]:
     """Return the rows of the pilot, ascending.
 
-    A number takes that many items with gold, in the order of a seeded hash of their ids; items on which a link was
-    never asked only where there are too few others. So the same pilot is found whatever else the table holds.
+    A number takes that many items with gold, in the order of a seeded hash of their ids; those on which less than half
+    of the links were asked only where there are too few others. So the same pilot is found whatever the table holds of
+    other items. A vote that is missing counts as a failure here as it will later.
 
     Args:
         votes: The vote table.
@@ -51,7 +52,7 @@ def choose_pilot(votes: VoteTable, pilot: str, seed: int) -> NDArray[np.int64]:
     if pilot.strip().isdecimal():
         wanted = int(pilot)
         rows = np.flatnonzero(known)
-        lacking = (~votes.recorded[:, rows]).sum(0) > 0
+        lacking = votes.recorded[:, rows].mean(0) < 0.5
         order = np.lexsort((ties(votes.item_ids[rows].tolist(), seed), lacking))
         chosen = rows[order[:wanted]]
         if len(chosen) < wanted:
