@@ -117,13 +117,17 @@ class Bench:
         }
 
 
-def area(table: dict[float, dict[str, float]], name: str) -> float:
-    """Return the mean over the budgets' range of a curve: its area over its width."""
-    points = [(times, row[name]) for times, row in sorted(table.items()) if not np.isnan(row[name])]
+def areas(table: dict[float, dict[str, float]], names: Sequence[str]) -> dict[str, float]:
+    """Return the mean of each curve over the budgets that all of them reach: its area over the range."""
+    points = [
+        (times, row)
+        for times, row in sorted(table.items())
+        if not np.isnan([row[name] for name in names]).any()
+    ]
     if len(points) < 2:
-        return float("nan")
-    x, y = np.array(points).T
-    return float(np.trapezoid(y, x) / (x[-1] - x[0]))
+        return {}
+    x = np.array([times for times, _ in points])
+    return {name: float(np.trapezoid([row[name] for _, row in points], x) / (x[-1] - x[0])) for name in names}
 
 
 def averaged(rows: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -171,8 +175,10 @@ def report(name: str, folder: Path, seeds: int) -> None:
         f"\n{name}: {len(bench.votes):,} items, {len(bench.votes.links)} links; {link} alone {alone:.1%}; pilot {pilot}, {seeds} seeds\n"
     )
     print(table(COLUMNS, [shown(times, row) for times, row in means.items()]))
-    curves = ", ".join(f"{each} {area(means, each):+.2f}" for each in ("plan", *COLUMNS[3:8]))
-    print(f"\nMean over the range of budgets (area under the curve): {curves}. {seconds:.1f} s per pilot.")
+    curves = ", ".join(
+        f"{curve} {value:+.2f}" for curve, value in areas(means, ("plan", *COLUMNS[3:8])).items()
+    )
+    print(f"\nArea under the curves, over the budgets that all reach: {curves}. {seconds:.1f} s per pilot.")
 
 
 def main() -> None:

@@ -25,8 +25,8 @@ Floats = NDArray[np.float64]
 MOST_LINKS = 3
 SPLITS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 LEAST_FORWARDED = 0.01
-PARTS = 24
-TRACKING = (0.4, 1.0)  # beyond these, 24 parts were unlucky
+HALVES = 24
+TRACKING = (0.4, 1.0)  # beyond these, 24 halves were unlucky
 MODEL_ERROR = 0.007  # standard deviation of a soft gain around the true one
 MARGIN = 0.06  # a chain must gain this / sqrt(n): a third of a point at 300 items
 
@@ -196,7 +196,7 @@ class Search:
     ) -> Found:
         n = len(self._gold)
         curse = overstated(scored, self._tie)
-        accuracy = float(mine.mean()) - curse
+        accuracy = float(mine.mean() + said.hard.mean()) / 2 - curse
         drawn = accuracy * (1 - accuracy) / max(self.prices.rest, 1)
         error = 1.96 * float(np.sqrt(self._tracking * said.hard.var() / n + max(drawn, 0.0)))
         usd = sum(f * self._means[j] for f, j in zip(candidate.forwarded, candidate.links, strict=True))
@@ -216,7 +216,7 @@ class Search:
 
         Calibration learns its level from the same gold that is counted, so averaging posteriors steadies an estimate by
         far less than their own spread suggests. Measured on the best chain for the dearest link's money: its estimate
-        is made anew on random halves of the pilot, whose variance is that of the whole against fresh pilots.
+        is made anew on random halves of the pilot, which vary among each other as whole pilots would.
         """
         each = float(self._means.max())
         candidates = self.candidates(each)
@@ -225,13 +225,13 @@ class Search:
         counted = float(said[at].hard.var()) / len(self._gold)
         if counted <= 0:
             return 1.0
-        again = [self._again(candidates[at], rows) for rows in self._parts()]
-        return float(np.clip(2 * np.var(again, ddof=1) / counted, *TRACKING))
+        again = [self._again(candidates[at], rows) for rows in self._halves()]
+        return float(np.clip(np.var(again, ddof=1) / counted, *TRACKING))
 
-    def _parts(self) -> list[NDArray[np.int64]]:
+    def _halves(self) -> list[NDArray[np.int64]]:
         n = len(self._gold)
         generator = np.random.Generator(np.random.PCG64([int(part) for part in np.sort(self._tie)[:4]]))
-        return [np.sort(generator.permutation(n)[: n * 2 // 3]) for _ in range(PARTS)]
+        return [np.sort(generator.permutation(n)[: n // 2]) for _ in range(HALVES)]
 
     def _again(self, candidate: Candidate, rows: NDArray[np.int64]) -> float:
         """Return the estimate of a candidate's accuracy from some rows of the pilot only."""
