@@ -122,10 +122,11 @@ def _show(output: Any, document: dict[str, Any]) -> None:
     ]
     output.say(table("Single links on the pilot", ["link", "accuracy", "AUROC", "cost"], singles, left=1))
     pilot, expected = document["pilot"], document["expected"]
+    rest = " More of the budget would buy nothing." if document["rest_buys_nothing"] else ""
     output.say(
         f"Take {' > '.join(document['chain'])}: {expected['accuracy']:.1%} accuracy expected "
         f"({expected['accuracy_low']:.1%} to {expected['accuracy_high']:.1%}) at {_times(expected['cost_share'])} of what "
-        f"{document['reference']} alone costs."
+        f"{document['reference']} alone costs.{rest}"
     )
     output.say(f"The pilot of {pilot['n']:,} items cost {money(pilot['cost_usd'])}. {_pays(document)}")
     _show_held_out(output, document)

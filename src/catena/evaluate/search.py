@@ -26,7 +26,7 @@ MOST_LINKS = 3
 SPLITS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 LEAST_FORWARDED = 0.01
 HALVES = 24
-TRACKING = (0.4, 1.0)  # beyond these, 24 halves were unlucky
+TRACKING = (0.4, 0.9)  # beyond these, 24 halves were unlucky
 MODEL_ERROR = 0.007  # standard deviation of a soft gain around the true one
 MARGIN = 0.06  # a chain must gain this / sqrt(n): a third of a point at 300 items
 
