@@ -134,7 +134,7 @@ def test_a_target_out_of_reach_is_said(folder, capsys):
     [
         (["--budget", "much"], "not a budget"),
         (["--budget", "1x:nope"], "no link 'nope'"),
-        (["--budget", "0.001x"], "pays for no link"),
+        (["--budget", "0.001x"], "surely pays for no link"),
         (["--target", "much"], "not a target"),
         (["--pilot", "9999"], "have gold"),
         (["--labels", "votes/x.parquet"], "inside the vote table"),

@@ -165,7 +165,7 @@ def test_macro_f1_is_a_metric():
 
 
 @pytest.mark.parametrize(
-    ("budget", "says"), [("0.001x:link2", "pays for no link"), ("1x:nope", "no link 'nope'")]
+    ("budget", "says"), [("0.001x:link2", "surely pays for no link"), ("1x:nope", "no link 'nope'")]
 )
 def test_budgets_that_make_no_sense_are_refused(budget, says):
     """In one line that names what is wrong."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catena.routing.spend import BLOCKS, Spend, allotted, buy_within, doubt_first, follow, foretold
+from catena.routing.spend import STEPS, Spend, allotted, buy_within, doubt_first, follow, foretold
 
 PRICES = st.lists(st.floats(0.01, 10), min_size=1, max_size=300)
 
@@ -21,15 +21,22 @@ def test_foretold_prices_that_hold_meet_the_cap(prices, part):
     assert bought == len(price) or price[: bought + 1].sum() > cap
 
 
-@given(PRICES, st.floats(0.1, 3), st.floats(0, 1))
-def test_wrong_prices_cost_at_most_a_block(prices, off, part):
-    """Where everything costs `off` times what was foretold, the overspend is within one block's error."""
-    price = np.array(prices)
-    cap = part * price.sum()
-    bought = buy_within(np.arange(len(price)), price, price * off, cap)
-    block = -(-len(price) // BLOCKS)
-    worst = block * price.max() * max(off - 1, 0)
-    assert (price[:bought] * off).sum() <= cap + worst + 1e-6
+@given(PRICES, st.lists(st.floats(0.01, 30), min_size=300, max_size=300), st.floats(0, 1))
+def test_what_is_not_bought_is_not_looked_at(prices, real, part):
+    """Whatever the others would have cost, the same items are bought."""
+    price, paid = np.array(prices), np.array(real[: len(prices)])
+    order, cap = np.arange(len(price)), part * paid.sum()
+    bought = buy_within(order, price, paid, cap)
+    assert buy_within(order, price, np.where(order < bought, paid, np.inf), cap) == bought
+
+
+@given(st.integers(1, 400), st.floats(0.2, 5), st.floats(0, 1))
+def test_wrong_prices_cost_at_most_a_step(n, off, part):
+    """Where everything costs `off` times what was foretold, too much is spent on at most one step, a 64th of the items."""
+    price = np.ones(n)
+    cap = part * n
+    spent = off * buy_within(np.arange(n), price, price * off, cap)
+    assert spent <= cap + off * -(-n // STEPS)
 
 
 def test_doubt_per_dollar_comes_first():

@@ -105,7 +105,8 @@ class Planner:
             costs = self.paid.mean(1)
             cheapest = self.pilot.votes.links[int(costs.argmin())]
             raise InputError(
-                f"the budget of ${ends:.3g} per row pays for no link: the cheapest, {cheapest}, costs ${costs.min():.3g}.",
+                f"the budget of ${ends:.3g} per row surely pays for no link: the cheapest, {cheapest}, costs ${costs.min():.3g} "
+                "on average.",
                 "Raise --budget.",
             )
         reached = None if target is None else found.value >= target.value

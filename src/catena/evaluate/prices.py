@@ -12,7 +12,7 @@ __all__ = ["Prices", "ladder"]
 
 Floats = NDArray[np.float64]
 
-SURE = 2.6  # standard errors that a cap keeps away from
+SURE = 3.0  # standard errors that a cap keeps away from
 SLACK = 0.02  # by how much a cap may be missed at most
 EVEN = 0.005  # below this relative spread, a link's calls cost the same
 

@@ -2,7 +2,7 @@
 
 An item's place is its doubt (1 - posterior) per expected dollar at the next link. What the next link will charge is
 foretold from what the first one charged for the same item: both follow the length of the text. Votes are bought in
-blocks, in that order; before each block, what was really spent so far is known, so the cap holds although prices are
+that order, step by step; before each step, what was really spent so far is known, so the cap holds although prices are
 only foretold. Everything follows from votes, seed and plan, never from timing.
 """
 
@@ -16,7 +16,7 @@ __all__ = ["Spend", "allotted", "buy_within", "doubt_first", "follow", "foretold
 
 Floats = NDArray[np.float64]
 
-BLOCKS = 64  # per link; a block is bought on foretold prices
+STEPS = 64  # at least, to buy all items that reach a link
 CHEAPEST = 0.05  # of the mean: no call is foretold to cost less
 
 
@@ -76,21 +76,25 @@ def doubt_first(sure: Floats, price: Floats, tie: NDArray[np.uint64]) -> NDArray
 def buy_within(order: NDArray[np.int64], price: Floats, paid: Floats, cap: float) -> int:
     """Return how many items from the front of the order are bought before the cap.
 
+    Each step buys a 64th of the items or half of what the rest of the cap is foretold to pay for, whichever is less, and
+    at least one item. So steps shrink to single items towards the cap, and what was foretold wrongly costs little.
+
     Args:
         order: Item indices, first things first.
         price: Foretold USD of each item, indexed as the items are.
-        paid: What each item really costs once bought; looked at only for blocks that were bought.
+        paid: What each item really costs once bought; looked at only for what was bought.
         cap: USD.
     """
-    size = -(-len(order) // BLOCKS)
+    bill = np.concatenate([[0.0], np.cumsum(price[order])])
     bought, spent = 0, 0.0
     while bought < len(order):
-        block = order[bought : bought + size]
-        fits = int(np.searchsorted(np.cumsum(price[block]), (cap - spent) * (1 + 1e-9), "right"))
-        spent += float(paid[block[:fits]].sum())
-        bought += fits
-        if fits < len(block):
+        ends = bill[bought] + (cap - spent) * (1 + 1e-9)
+        fits = int(np.searchsorted(bill, ends, "right")) - 1 - bought
+        if fits <= 0:
             break
+        step = min(-(-fits // 2), -(-len(order) // STEPS))
+        spent += float(paid[order[bought : bought + step]].sum())
+        bought += step
     return bought
 
 
