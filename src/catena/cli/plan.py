@@ -148,9 +148,10 @@ def _show_held_out(output: Any, document: dict[str, Any]) -> None:
             f"On the other {held['n']:,} items, which have no gold, it cost {money(held['cost_usd'])}."
         )
         return
+    alone = f"; {single['link']} alone had {single['accuracy']:.1%}" if single["accuracy"] is not None else ""
     output.say(
         f"On the other {held['n']:,} items it had {held['accuracy']:.1%} accuracy, macro-F1 {held['macro_f1']:.3f}, for "
-        f"{money(held['cost_usd'])} ({_times(held['cost_share'])}); {single['link']} alone had {single['accuracy']:.1%}."
+        f"{money(held['cost_usd'])} ({_times(held['cost_share'])}){alone}."
     )
 
 

@@ -28,7 +28,7 @@ LEAST_FORWARDED = 0.01
 HALVES = 24
 TRACKING = (0.4, 0.9)  # beyond these, 24 halves were unlucky
 MODEL_ERROR = 0.007  # standard deviation of a soft gain around the true one
-MARGIN = 0.0866  # a chain must gain this / sqrt(n): half a point at 300 items
+MARGIN = 0.07  # a chain must gain this / sqrt(n): 0.4 points at 300 items
 
 
 @dataclass(frozen=True)

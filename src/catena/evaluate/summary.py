@@ -74,8 +74,8 @@ def _expected(found: Found, one: float) -> dict[str, Any]:
 
 
 def _single(link: str, others: Sample) -> dict[str, Any]:
+    """Return how good a link alone is on the other items; None where it was asked about none of them."""
     votes = others.votes
-    label = votes.label[votes.links.index(link)]
-    asked = votes.recorded[votes.links.index(link)]
-    gold = np.where(asked, votes.gold, -1).astype(np.int16)
-    return {"link": link, **score(gold, label, votes.labels).brief()}
+    at = votes.links.index(link)
+    gold = votes.gold if votes.recorded[at].any() else np.full(len(votes), -1, np.int16)
+    return {"link": link, **score(gold, votes.label[at], votes.labels).brief()}
