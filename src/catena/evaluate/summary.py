@@ -43,7 +43,9 @@ def summary(
         "held_out": held_out,
         "best_single": _single(planner.best_single, others),
         "pays_from_rows": math.ceil(spent / (one - plan.found.usd)) if one > plan.found.usd else None,
-        "rest_buys_nothing": bool(plan.asked is not None and plan.found.usd < 0.98 * plan.asked),
+        "rest_buys_nothing": plan.reached is None
+        and plan.asked is not None
+        and plan.found.usd < 0.98 * plan.asked,
         "links": [
             {**link, "cost_share": link["cost_usd"] / one if one > 0 else None} for link in planner.describe()
         ],
