@@ -13,6 +13,9 @@ __all__ = ["command"]
 @click.option("--chain", help="Links in order, separated by commas.")
 @click.option("--share", help="The share that each link keeps, separated by commas; equal unless said.")
 @click.option("--permutations", type=int, help="Run every order of this many links instead of one chain.")
+@click.option(
+    "--task", type=click.Path(path_type=Path), help="Replay the plan in this task file (catena plan --task)."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Settles ties.")
 @click.option(
     "--labels", type=click.Path(path_type=Path), help="Write item_id, kept_by, last and rank to this file."
@@ -24,6 +27,7 @@ def command(
     chain: str | None,
     share: str | None,
     permutations: int | None,
+    task: Path | None,
     seed: int,
     labels: Path | None,
 ) -> None:
@@ -35,10 +39,10 @@ def command(
     from catena.errors import InputError
     from catena.evaluate.simulate import Simulator
 
-    if (chain is None) == (permutations is None):
-        raise InputError("simulate needs either --chain a,b,c or --permutations K.")
+    if sum(way is not None for way in (chain, permutations, task)) != 1:
+        raise InputError("simulate needs either --chain a,b,c or --permutations K or --task FILE.")
     if labels and permutations:
-        raise InputError("--labels goes with --chain.")
+        raise InputError("--labels goes with --chain or --task.")
     if labels and labels.resolve().is_relative_to(votes.resolve()):
         raise InputError(
             f"{labels} is inside the vote table, which stays as it is.", "Choose another --labels."
@@ -49,6 +53,9 @@ def command(
     table = read_votes(votes)
     for note in table.notes:
         output.warn(note)
+    if task:
+        _replay(output, votes, table, task, labels)
+        return
     simulator = Simulator(table, seed)
     if permutations is not None:
         results = list(simulator.permutations(permutations, shares))
@@ -66,6 +73,31 @@ def command(
     output.result(result)
     if not output.json:
         _show(output, [result])
+
+
+def _replay(output: Any, folder: Path, table: Any, task: Path, labels: Path | None) -> None:
+    """Replay a plan on the items outside its pilot."""
+    from catena.cli.tables import money
+    from catena.data.distributions import read_logprobs
+    from catena.errors import InputError
+    from catena.evaluate.planned import read_planned, replay_planned, rest_of, write_planned_labels
+
+    plan = read_planned(task)
+    if plan is None:
+        raise InputError(
+            f"{task}: its policy is not ranked by calibrated.", "Name its chain: --chain a,b,c --share ..."
+        )
+    sample, _ = rest_of(plan, table, read_logprobs(folder, table))
+    decision, result = replay_planned(plan, sample)
+    if labels:
+        write_planned_labels(plan, sample, decision, labels)
+    _warn(output, [result])
+    output.result(result)
+    if not output.json:
+        scores = result["aggregates"]["calibrated"]
+        accuracy = "no gold" if scores["accuracy"] is None else f"accuracy {scores['accuracy']:.4f}"
+        kept = "/".join(f"{link['kept']:,}" for link in result["links"])
+        output.say(f"{' > '.join(plan.chain)} keep {kept}: {accuracy}, cost {money(result['cost_usd'])}")
 
 
 def _warn(output: Any, results: list[dict[str, Any]]) -> None:

@@ -1,0 +1,165 @@
+"""What every set of links would say about every pilot item, learned without that item.
+
+The pilot is cut into five parts; calibrators, discounts and weights are learned on four and applied to the fifth. So a
+posterior here is honest: its item had no say in it. What is kept for use later is learned on the whole pilot.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catena.aggregate.calibrated import Calibrated
+from catena.confidence.calibrate import Design, design_of, fit_evidence, log_softmax
+from catena.confidence.pool import fit_discount, fit_weights, posterior, said
+from catena.evaluate.pilot import Sample, take
+
+__all__ = ["CrossFit", "Judged", "Links"]
+
+Floats = NDArray[np.float64]
+Links = tuple[int, ...]
+
+PARTS = 5
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one set of links, or one link's own word, says about each pilot item.
+
+    Args:
+        label: Label index, -1 for none, int16 [n].
+        soft: Probability of that label by these links' votes, learned without the item, [n].
+        fair: Its probability by the votes of all links, likewise, [n].
+        hard: Whether it is right, as 0 or 1, [n].
+    """
+
+    label: NDArray[np.int16]
+    soft: Floats
+    fair: Floats
+    hard: Floats
+
+
+class CrossFit:
+    """Every set of up to `most` links on a pilot; `part` says how it is cut, where it is cut already."""
+
+    def __init__(self, pilot: Sample, most: int, part: NDArray[np.int64] | None = None) -> None:
+        votes = pilot.votes
+        self._pilot, self.most = pilot, min(most, len(votes.links))
+        self.gold, self.labels = votes.gold, len(votes.labels)
+        words = pilot.logprobs
+        self.designs: list[Design] = [
+            design_of(
+                votes.label[j],
+                votes.confidence[j],
+                None if words is None else words[j].astype(float),
+                self.labels,
+            )
+            for j in range(len(votes.links))
+        ]
+        place = np.argsort(np.argsort(pilot.tie, kind="stable"), kind="stable")
+        self._part = place % PARTS if part is None else part
+
+    def part(self, links: list[int], rows: NDArray[np.int64]) -> "CrossFit":
+        """Return the same for some links and some rows only."""
+        pilot = self._pilot
+        names = [pilot.votes.links[j] for j in links]
+        words = None if pilot.logprobs is None else pilot.logprobs[links]
+        return CrossFit(take(pilot.votes.chain(names), words, rows, pilot.tie), len(links), self._part[rows])
+
+    @cached_property
+    def sets(self) -> list[Links]:
+        """All sets of links, each ascending."""
+        links = range(len(self.designs))
+        return [each for size in range(1, self.most + 1) for each in combinations(links, size)]
+
+    @cached_property
+    def judged(self) -> dict[Links, Judged]:
+        """What each set says, learned without the item."""
+        return self._fitted[0]
+
+    @cached_property
+    def alone(self) -> list[Judged]:
+        """What each link's own label is worth, [m]."""
+        return self._fitted[1]
+
+    def rule(self, chain: Links, *, named_only: bool = False) -> Calibrated:
+        """Return the rule of a chain of these links in this order, learned on the whole pilot."""
+        parameters, log_prior, evidence, discounts = self._whole
+        names = self._pilot.votes.links
+        weights = []
+        for seen in range(1, len(chain) + 1):
+            so_far = list(chain[:seen])
+            found = fit_weights(log_prior, evidence[so_far], self.gold, discounts[seen])
+            weights.append(tuple(np.round(found, DIGITS).tolist()))
+        return Calibrated(
+            log_prior=tuple(np.round(log_prior, DIGITS).tolist()),
+            links={names[j]: self.designs[j].calibrator(parameters[j]) for j in chain},
+            weights=tuple(weights),
+            named_only=named_only,
+        )
+
+    @cached_property
+    def _whole(self) -> tuple[list[Floats], Floats, Floats, dict[int, float]]:
+        return self._learn(np.arange(len(self.gold)))
+
+    @cached_property
+    def _fitted(self) -> tuple[dict[Links, Judged], list[Judged]]:
+        n, votes, links = len(self.gold), self._pilot.votes, range(len(self.designs))
+        label = np.full((len(self.sets), n), -1, np.int16)
+        soft, own = np.zeros((len(self.sets), n)), np.zeros((len(links), n))
+        everyone = np.zeros((n, self.labels))
+        for part in range(PARTS):
+            here, rest = np.flatnonzero(self._part == part), np.flatnonzero(self._part != part)
+            _, log_prior, evidence, discounts = self._learn(rest)
+            for at, chosen in enumerate(self.sets):
+                chances = self._chances(list(chosen), here, rest, log_prior, evidence, discounts[len(chosen)])
+                free = any(self.designs[j].distribution for j in chosen)
+                label[at, here], soft[at, here] = said(chances, votes.label[list(chosen)][:, here], free=free)
+            for j in links:
+                own[j, here] = picked(
+                    np.exp(log_softmax(log_prior + evidence[j, here])), votes.label[j, here]
+                )
+            together = fit_discount(log_prior, evidence[:, rest].sum(0)[None], self.gold[rest])
+            everyone[here] = self._chances(list(links), here, rest, log_prior, evidence, together)
+        judged = {chosen: self._judge(label[at], soft[at], everyone) for at, chosen in enumerate(self.sets)}
+        return judged, [self._judge(votes.label[j], own[j], everyone) for j in links]
+
+    def _chances(
+        self,
+        chosen: list[int],
+        here: NDArray[np.int64],
+        rest: NDArray[np.int64],
+        log_prior: Floats,
+        evidence: Floats,
+        discount: float,
+    ) -> Floats:
+        """Return the posterior of some items by a set of links whose weights are learned on the rest."""
+        weights = fit_weights(log_prior, evidence[chosen][:, rest], self.gold[rest], discount)
+        return posterior(log_prior, evidence[chosen][:, here], weights)
+
+    def _judge(self, label: NDArray[np.int16], soft: Floats, everyone: Floats) -> Judged:
+        return Judged(label, soft, picked(everyone, label), (label == self.gold).astype(float))
+
+    def _learn(self, rows: NDArray[np.int64]) -> tuple[list[Floats], Floats, Floats, dict[int, float]]:
+        """Return parameters of each link, the log-prior, the evidence of all items, and the discount by size."""
+        gold = self.gold[rows]
+        share = (np.bincount(gold, minlength=self.labels) + 1) / (len(gold) + self.labels)
+        log_prior = np.log(share)
+        parameters = [fit_evidence(design, self.gold, log_prior, rows) for design in self.designs]
+        evidence = np.stack(
+            [design.inputs @ found for design, found in zip(self.designs, parameters, strict=True)]
+        )
+        discounts = {1: 1.0}
+        for size in range(2, self.most + 1):
+            sets = [list(links) for links in self.sets if len(links) == size]
+            summed = np.stack([evidence[links][:, rows].sum(0) for links in sets])
+            discounts[size] = fit_discount(log_prior, summed, gold)
+        return parameters, log_prior, evidence, discounts
+
+
+def picked(chances: Floats, label: NDArray[np.int16]) -> Floats:
+    """Return the chance of each item's label, 0 where it has none, [n]."""
+    return np.where(label >= 0, chances[np.arange(len(label)), np.maximum(label, 0)], 0.0)

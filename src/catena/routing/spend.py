@@ -1,0 +1,103 @@
+"""Forward the items on which money does most, within a cap: for links whose calls differ in price from item to item.
+
+An item's place is its doubt (1 - posterior) per expected dollar at the next link. What the next link will charge is
+foretold from what the first one charged for the same item: both follow the length of the text. Votes are bought in
+that order, step by step; before each step, what was really spent so far is known, so the cap holds although prices are
+only foretold. Everything follows from votes, seed and plan, never from timing.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Spend", "allotted", "buy_within", "doubt_first", "follow", "foretold"]
+
+Floats = NDArray[np.float64]
+
+STEPS = 64  # at least, to buy all items that reach a link
+CHEAPEST = 0.05  # of the mean: no call is foretold to cost less
+
+
+class Spend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a chain may spend, and what its links' calls are expected to cost.
+
+    Args:
+        usd: Mean cost of a vote on the pilot, by link.
+        follows: How far each link's cost follows the first link's: 1 in proportion, 0 not at all.
+        usd_per_item: The cap in USD per item; or
+        times: The cap as a multiple of what
+        of: this link is foretold to cost alone on the same items.
+    """
+
+    usd: Mapping[str, float]
+    follows: Mapping[str, float]
+    usd_per_item: float | None = None
+    times: float | None = None
+    of: str | None = None
+
+    def price(self, link: str, first: str, paid: Floats) -> Floats:
+        """Return what a link is foretold to charge for items for which the first link charged `paid`, USD [n]."""
+        return self.usd[link] * foretold(paid, self.usd[first], self.follows[link])
+
+    def cap(self, first: str, paid: Floats) -> float:
+        """Return the cap in USD for all items together, given what the first link charged for each."""
+        if self.of is not None and self.times is not None:
+            return self.times * float(self.price(self.of, first, paid).sum())
+        return (self.usd_per_item or 0.0) * len(paid)
+
+
+def foretold(paid: Floats, mean: float, follows: float) -> Floats:
+    """Return the relative price of each item, 1 on average, from what another link charged for it, [n].
+
+    Where that link charged nothing, as for a vote that is missing, nothing is known: the price is the mean.
+    """
+    if mean <= 0 or not follows:
+        return np.ones(len(paid))
+    return np.where(paid > 0, np.maximum(1 + follows * (paid / mean - 1), CHEAPEST), 1.0)
+
+
+def follow(paid: Floats, price: Floats) -> float:
+    """Return how far a link's price follows what another charged: the slope between the two, each over its mean."""
+    if paid.mean() <= 0 or price.mean() <= 0:
+        return 0.0
+    x, y = paid / paid.mean() - 1, price / price.mean() - 1
+    spread = float(x @ x)
+    return float(np.clip((x @ y) / spread, 0.0, 2.0)) if spread > 1e-9 * len(x) else 0.0
+
+
+def doubt_first(sure: Floats, price: Floats, tie: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return item indices by doubt per dollar, the most first; ties by the hash, then the least sure."""
+    order: NDArray[np.int64] = np.lexsort((tie, sure, -(1 - sure) / price))
+    return order
+
+
+def buy_within(order: NDArray[np.int64], price: Floats, paid: Floats, cap: float) -> int:
+    """Return how many items from the front of the order are bought before the cap.
+
+    Each step buys a 64th of the items or half of what the rest of the cap is foretold to pay for, whichever is less, and
+    at least one item. So steps shrink to single items towards the cap, and what was foretold wrongly costs little.
+
+    Args:
+        order: Item indices, first things first.
+        price: Foretold USD of each item, indexed as the items are.
+        paid: What each item really costs once bought; looked at only for what was bought.
+        cap: USD.
+    """
+    bill = np.concatenate([[0.0], np.cumsum(price[order])])
+    bought, spent = 0, 0.0
+    while bought < len(order):
+        ends = bill[bought] + (cap - spent) * (1 + 1e-9)
+        fits = int(np.searchsorted(bill, ends, "right")) - 1 - bought
+        if fits <= 0:
+            break
+        step = min(-(-fits // 2), -(-len(order) // STEPS))
+        spent += float(paid[order[bought : bought + step]].sum())
+        bought += step
+    return bought
+
+
+def allotted(cap: float, planned: Sequence[float]) -> float:
+    """Return the part of what is left that goes to the next link: as planned spending divides."""
+    return cap * planned[0] / sum(planned) if sum(planned) > 0 else 0.0
