@@ -56,7 +56,10 @@ class Pipeline:
         for link, (expected, _) in zip(links, self._quotas, strict=True):
             self.progress.links.append(LinkProgress(link.name, link.capabilities.model, expected))
         labels = tuple(task.labels)
-        self.boards = [Board(*ledger.decided(number, labels, n)) for number in numbers]
+        self._boards = [
+            Board(*ledger.decided(number, labels, n)) if ledger.asked_count(number)[0] else None
+            for number in numbers
+        ]
         self._stages: list[Stage] = []
         self._gates: list[Gate] = []
         self._budget = Budget(task.budget, _spent(ledger))
@@ -194,7 +197,7 @@ class Pipeline:
                 asker=self._asker(at, writer),
                 number=self._numbers[at],
                 labels=tuple(self._task.labels),
-                board=self.boards[at],
+                board=self._boards[at],
                 tie=self._tie,
                 stream=ShareStream(self._quotas[at][1], self._quotas[at][0]),
                 inbox=inboxes[at],

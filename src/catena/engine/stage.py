@@ -33,9 +33,9 @@ class Stream(Protocol):
         ...
 
 
-@dataclass
+@dataclass(frozen=True)
 class Board:
-    """What one link has said about all n items.
+    """What one link had said about n items before this run goes on; nothing is kept of what it says now.
 
     Args:
         answered: Whether there is a vote or a failure, bool [n].
@@ -58,7 +58,7 @@ class Stage:
         asker: Gets its answers.
         number: Its number in the ledger.
         labels: The task's labels.
-        board: What is known already; filled in.
+        board: What is known already; None where nothing is.
         tie: Settles ties, uint64 [n].
         stream: Decides which rows are forwarded.
         inbox: Where rows come from.
@@ -75,7 +75,7 @@ class Stage:
         asker: Asker,
         number: int,
         labels: tuple[str, ...],
-        board: Board,
+        board: Board | None,
         tie: NDArray[np.uint64],
         stream: Stream,
         inbox: Inbox,
@@ -89,7 +89,7 @@ class Stage:
         self.progress = progress
         self._link = link
         self._number = number
-        self._labels = {label: at for at, label in enumerate(labels)}
+        self._labels = frozenset(labels)
         self._board = board
         self._tie = tie
         self._stream = stream
@@ -156,11 +156,9 @@ class Stage:
     async def _feed(self, ledger: Ledger, writer: Writer) -> None:
         while rows := await self.inbox.take(BLOCK):
             self.progress.received += len(rows)
-            known = [row for row in rows if self._board.answered[row]]
-            for row in known:
-                self._settle_known(row)
-            if len(known) < len(rows):
-                await self._look_up([row for row in rows if not self._board.answered[row]], ledger, writer)
+            new = [row for row in rows if not self._settle_known(row)]
+            if new:
+                await self._look_up(new, ledger, writer)
             else:
                 await asyncio.sleep(0)
         self._queue.close()
@@ -232,29 +230,29 @@ class Stage:
             self._fail(error)
 
     def _settle(self, row: int, answer: Answer) -> None:
-        board = self._board
-        board.answered[row] = True
-        if isinstance(answer, Vote):
-            board.label[row] = self._labels.get(answer.label, -1)
-            if answer.confidence is not None:
-                board.confidence[row] = answer.confidence
-            elif not self._warned:
-                self._warned = True
-                self._warn(
-                    f"link '{self._link.name}' gives no log-probabilities: such votes have no confidence and rank lowest."
-                )
-        self._decide(row)
+        if not isinstance(answer, Vote):
+            self._decide(row, None, voted=False)
+            return
+        if answer.confidence is None and not self._warned:
+            self._warned = True
+            self._warn(
+                f"link '{self._link.name}' gives no log-probabilities: such votes have no confidence and rank lowest."
+            )
+        self._decide(row, answer.confidence, voted=answer.label in self._labels)
 
-    def _settle_known(self, row: int) -> None:
+    def _settle_known(self, row: int) -> bool:
+        """Settle a row whose answer was there when the run began; tells whether it was."""
+        board = self._board
+        if board is None or not board.answered[row]:
+            return False
         self.progress.reused += 1
-        self._decide(row)
+        self._decide(row, float(board.confidence[row]), voted=bool(board.label[row] >= 0))
+        return True
 
-    def _decide(self, row: int) -> None:
-        board = self._board
-        voted = bool(board.label[row] >= 0)
+    def _decide(self, row: int, confidence: float | None, *, voted: bool) -> None:
         self.progress.answered += 1
         self.progress.failed += not voted
-        stands = standing(voted=voted, confidence=float(board.confidence[row]), tie=int(self._tie[row]))
+        stands = standing(voted=voted, confidence=confidence, tie=int(self._tie[row]))
         forwarded = self._stream.offer(row, stands)
         if forwarded is not None:
             self.progress.forwarded += 1
