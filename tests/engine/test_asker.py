@@ -57,6 +57,10 @@ async def ask_all(asker, prompts):
     return [answers.get(prompt) for prompt in prompts]
 
 
+async def remember():
+    """Forget what was lost."""
+
+
 def ask(link, *prompts, spec=None):
     """Return the answers, the pauses and what it failed with."""
     pauses, failed = [], []
@@ -66,7 +70,7 @@ def ask(link, *prompts, spec=None):
 
     async def work():
         (gate,) = endpoints([link])
-        asker = CallAsker(link, gate, Budget(spec, NOTHING_USED), failed.append, sleep)
+        asker = CallAsker(link, gate, Budget(spec, NOTHING_USED), remember, failed.append, sleep)
         return await ask_all(asker, prompts)
 
     return asyncio.run(work()), pauses, failed
@@ -136,7 +140,7 @@ def test_stop_ends_pauses():
     async def work():
         link = Scripted(a=[Failure("rate_limit", "x", retryable=True, retry_after=500.0)])
         (gate,) = endpoints([link])
-        asker = CallAsker(link, gate, Budget(None, NOTHING_USED), lambda _: None)
+        asker = CallAsker(link, gate, Budget(None, NOTHING_USED), remember, lambda _: None)
         asking = asyncio.ensure_future(ask_all(asker, ["a"]))
         await asyncio.sleep(0.01)
         asker.stop()

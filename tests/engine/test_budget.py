@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catena.engine.asker import CallAsker
 from catena.engine.budget import Budget, BudgetError
+from catena.engine.endpoint import endpoints
+from catena.engine.inbox import Queue
 from catena.errors import TaskError
 from catena.ledger import Ledger
 from catena.task import BudgetSpec
 from catena.testing.provider import FakeProvider
-from catena.types import NOTHING_USED, Usage
+from catena.types import NOTHING_USED, Capabilities, Usage, Vote
 from chains import LABELS, answers_in, chain_task, execute, label_bytes, labels_of, openai, rows_of, texts
 
 
@@ -136,3 +139,51 @@ def spent(folder):
         return sum(ledger.spent(number)["cost_usd"] or 0.0 for number, _ in ledger.links().values())
     finally:
         ledger.close()
+
+
+def test_answers_that_tell_no_tokens_count_at_their_bound():
+    """Where a server does not say what was used, a cap on tokens holds all the same."""
+    silent = Usage(0, 0, 0.0)
+
+    class Silent:
+        name, fingerprint, capabilities = "silent", b"", Capabilities()
+        asked = 0
+
+        def most(self, prompt):
+            return Usage(50, 50, 0.0)
+
+        async def ask(self, prompts):
+            self.asked += len(prompts)
+            return [Vote("x", text="x", usage=silent) for _ in prompts]
+
+    async def work():
+        link, (gate,) = Silent(), endpoints([Silent()])
+        budget = Budget(BudgetSpec(tokens=350), NOTHING_USED)
+        questions, told, kept = Queue(10), [], []
+        for at in range(10):
+            await questions.put((bytes([at]), str(at)))
+        questions.close()
+
+        async def answered(key, answer):
+            kept.append(key)
+
+        async def remember():
+            told.append(list(budget.lost))
+
+        await CallAsker(link, gate, budget, remember, lambda _: None).work(questions, answered)
+        return link.asked, len(kept), told[-1]
+
+    assert asyncio.run(work()) == (3, 3, [0.0, 300.0, 0.0])
+
+
+def test_what_was_lost_is_remembered(tmp_path):
+    """Failures that a later run forgets, and lost answers, still count against the budget of the folder."""
+    rows = rows_of(texts(12))
+    with FakeProvider(labels=list(LABELS), faults={"400": 1}) as provider:
+        task = chain_task(
+            openai(provider, most_failed=1, concurrency=1), data={"id": "id"}, budget={"calls": 5}
+        )
+        for _ in range(3):
+            with pytest.raises(BudgetError):
+                execute(task, rows, tmp_path / "r")
+        assert len(provider.calls()) == 5

@@ -68,3 +68,13 @@ def test_one_poison_item_is_no_outage():
     for now in range(0, 1000, 60):
         circuit.end(["the one"], [DEAD], float(now), float(now + 60))
     assert circuit.wait(2000.0, 3) == 0
+
+
+def test_failures_count_from_the_latest_success():
+    """Calls that began long ago and time out together are no outage where others have just been answered."""
+    circuit = Circuit("here")
+    circuit.end(["fine"], [Vote("x")], 59.9, 60.0)
+    late = Failure("timeout", "no answer within 60 s", retryable=True)
+    for prompt in ("a", "b", "c"):
+        circuit.end([prompt], [late], 0.0, 60.0)
+    assert circuit.wait(60.0, 3) == 0

@@ -63,3 +63,9 @@ def test_headers_that_say_nothing_is_gone():
         assert quota.wait(1, now / 1000) == 0
         quota.use(1)
         quota.hear(Limit(10, 10, 0), now / 1000)
+
+
+def test_headers_without_a_reset_mean_a_minute():
+    """Where the server doesn't say when its limit is back, it is one on a minute."""
+    quota = Quota.heard(Limit(600, 0, 0), 0.0)
+    assert len(use_for(quota, 60)) == pytest.approx(600, abs=2)

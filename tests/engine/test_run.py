@@ -410,3 +410,15 @@ def test_joined_columns_keep_their_names(provider, tmp_path):
     joined = pq.read_table(tmp_path / "j.parquet").to_pylist()
     assert [(row["link"], row["label"]) for row in joined] == [("a", "x"), ("b", "y"), ("c", "z")]
     assert {row["link_catena"] for row in joined} == {"small"}
+
+
+def test_a_stopped_retry_goes_on(provider, tmp_path):
+    """A finished run whose failures are asked again, and that stops meanwhile, is not finished: it goes on."""
+    provider.control(faults={"400": 0.2})
+    labels = execute(two(provider, aggregate="last"), rows_of(texts(40)), tmp_path / "r")
+    provider.control(faults={"401": 1})
+    with pytest.raises(LinkError):
+        execute(two(provider, aggregate="last"), rows_of(texts(40)), tmp_path / "r", retry_failed=True)
+    provider.control(faults={})
+    labels = execute(two(provider, aggregate="last"), rows_of(texts(40)), tmp_path / "r")
+    assert {row["status"] for row in labels} == {"labelled"}

@@ -57,6 +57,7 @@ class CallAsker:
         link: The link.
         gate: Its way to the endpoint.
         budget: What every try is reserved from.
+        remember: Stores what the budget knows of lost answers.
         fail: Takes an error that makes the link unusable as a whole, or the budget's end: no call follows.
         sleep: Waits that many seconds.
     """
@@ -66,12 +67,14 @@ class CallAsker:
         link: Link,
         gate: Gate,
         budget: Budget,
+        remember: Callable[[], Awaitable[None]],
         fail: Callable[[CatenaError | None], None],
         sleep: Callable[[float], Any] = asyncio.sleep,
     ) -> None:
         self._link = link
         self._gate = gate
         self._budget = budget
+        self._remember = remember
         self._fail = fail
         self._sleep = sleep
         self._batch = link.capabilities.batch
@@ -179,17 +182,29 @@ class CallAsker:
             self._fail(None)
             return None
         tokens = self._share * (most.prompt_tokens + most.completion_tokens)
-        await gate.admit(tokens, again=again)
+        try:
+            await gate.admit(tokens, again=again)
+        except LinkError:
+            if limited:
+                budget.settle(most, NOTHING_USED)
+            raise
         answers: Sequence[Answer] = ()
-        began = monotonic()
+        began, charged, lost = monotonic(), NOTHING_USED, False
         try:
             if self._stopped:
                 return None
+            charged = most  # unless it is known better: it may be ended in the middle
             answers = await self._link.ask(prompts)
+            charged = _charged(answers, bounds)
+        except LinkError:
+            charged = NOTHING_USED
+            raise
         finally:
             if limited:
-                budget.settle(most, _charged(answers, bounds))
+                lost = budget.settle(most, charged, together([answer.usage for answer in answers]))
             gate.leave(began, prompts, answers)
+        if lost:
+            await self._remember()
         if tokens:
             self._learn(tokens, most, answers)
         return answers
@@ -241,10 +256,17 @@ def _after(before: Answer, answer: Answer) -> Answer:
 
 
 def _charged(answers: Sequence[Answer], bounds: Sequence[Usage | None]) -> Usage:
-    """Return what a call may have cost: at its bound where its answer was lost after it was asked for."""
+    """Return what a call may have cost: at its bound where its answer was lost, or says nothing of tokens."""
     return together(
         [
-            bound or answer.usage if isinstance(answer, Failure) and answer.charged else answer.usage
+            bound if bound is not None and _unknown(answer) else answer.usage
             for answer, bound in zip(answers, bounds, strict=False)
         ]
     )
+
+
+def _unknown(answer: Answer) -> bool:
+    used = answer.usage
+    if isinstance(answer, Failure) and not answer.text:
+        return answer.charged
+    return not used.prompt_tokens and not used.completion_tokens

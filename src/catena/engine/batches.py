@@ -229,7 +229,7 @@ class BatchAsker:
     async def _hand_on(self, batch: UnderWay, key: bytes, answer: Answer) -> None:
         if key in batch.wanted:
             batch.wanted.discard(key)
-            usage = msgspec.structs.replace(answer.usage, calls=batch.record.tries)
+            usage = msgspec.structs.replace(answer.usage, calls=1)
             batch.used = together([batch.used, usage])
             await self._answered(key, msgspec.structs.replace(answer, usage=usage))
 

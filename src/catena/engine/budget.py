@@ -1,6 +1,7 @@
 """What a run may use: every call reserves its upper bound before it is made, so that the cap holds at any concurrency."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from catena.errors import StoppedError, TaskError
@@ -21,17 +22,22 @@ class Budget:
 
     Args:
         spec: The caps; kinds that it does not name are not limited.
-        spent: What the run has used before.
+        spent: What the run's votes have used before.
+        lost: USD, tokens and calls of answers that were lost before.
 
     Attributes:
         spent: USD, tokens and calls used so far; a call whose answer was lost, but may be charged, at its upper bound.
+        lost: The part of it that no vote tells.
         exhausted: Whether a call could not be made for lack of budget.
     """
 
-    def __init__(self, spec: BudgetSpec | None, spent: Usage) -> None:
+    def __init__(
+        self, spec: BudgetSpec | None, spent: Usage, lost: Sequence[float] = (0.0, 0.0, 0.0)
+    ) -> None:
         caps = (None, None, None) if spec is None else (spec.usd, spec.tokens, spec.calls)
         self._caps = [(at, float(cap)) for at, cap in enumerate(caps) if cap is not None]
-        self.spent = list(_amounts(spent))
+        self.lost = list(lost)
+        self.spent = [a + b for a, b in zip(_amounts(spent), lost, strict=True)]
         self.exhausted = False
         self._reserved = [0.0, 0.0, 0.0]
         self._in_flight = 0
@@ -78,15 +84,32 @@ class Budget:
             self._reserved[at] += amounts[at]
         self._in_flight += 1
 
-    def settle(self, most: Usage, used: Usage) -> None:
-        """Put what a call has used in the place of what was reserved for it."""
-        for at, amount in enumerate(_amounts(used)):
+    def settle(self, most: Usage, charged: Usage, told: Usage | None = None) -> bool:
+        """Put what a call may have cost in the place of what was reserved for it.
+
+        Args:
+            most: What was reserved.
+            charged: What it may have cost.
+            told: What its votes will tell of it, where that is less.
+
+        Returns:
+            Whether something was lost, which the ledger has to remember.
+        """
+        lost = [a - b for a, b in zip(_amounts(charged), _amounts(told or charged), strict=True)]
+        for at, amount in enumerate(_amounts(charged)):
             self.spent[at] += amount
+            self.lost[at] += lost[at]
         amounts = _amounts(most)
         for at, _ in self._caps:
             self._reserved[at] -= amounts[at]
         self._in_flight -= 1
         self._news.set()
+        return any(amount > 0 for amount in lost)
+
+    def charge(self, most: Usage) -> None:
+        """Count what is under way at a provider and will bring no vote."""
+        for at, amount in enumerate(_amounts(most)):
+            self.spent[at] += amount
 
     def stop(self) -> None:
         """Let nothing wait any more."""

@@ -32,7 +32,7 @@ class Circuit:
         self._failures = Counter[str]()
         self._prompts = set[str]()
         self._row = 0
-        self._since = 0.0
+        self._since = self._worked = 0.0
         self._open = False
         self._probe_at = 0.0
         self._pause = FIRST_PROBE
@@ -55,12 +55,12 @@ class Circuit:
         if not answers:
             return
         if len(failures) < len(answers):
-            self._row, self._open, self._pause = 0, False, FIRST_PROBE
+            self._row, self._open, self._pause, self._worked = 0, False, FIRST_PROBE, now
             self._failures.clear()
             self._prompts.clear()
             return
         if not self._row:
-            self._since = began
+            self._since = max(began, self._worked)
         self._row += 1
         if len(self._prompts) < OUTAGE_PROMPTS:
             self._prompts.update(prompts)

@@ -13,6 +13,7 @@ from catena.engine.circuit import Circuit
 from catena.engine.health import ITEMS_OWN
 from catena.engine.quota import Quota
 from catena.engine.window import AUTO_CEILING, Window
+from catena.errors import LinkError
 from catena.types import Answer, Capabilities, Failure, Limit, Link
 
 __all__ = ["Endpoint", "Gate", "endpoints"]
@@ -23,6 +24,7 @@ TOKENS = 1
 """Limits come in twos: on calls, and on tokens."""
 LEAST_PAUSE = 0.001
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 8.0
+LONGEST_WAIT = 600.0
 
 
 class Endpoint:
@@ -38,6 +40,7 @@ class Endpoint:
     """
 
     def __init__(self, name: str, links: Sequence[Capabilities]) -> None:
+        self.name = name
         self.window = Window(_largest(can.concurrency for can in links))
         self.waiting = 0
         self.circuit = Circuit(name)
@@ -47,7 +50,6 @@ class Endpoint:
             _quota((can.requests_per_minute for can in links), now),
             _quota((can.tokens_per_minute for can in links), now),
         ]
-        self._heard: list[Quota | None] = [None, None]
         self._pause_until, self._pause = 0.0, FIRST_PAUSE
         self._timer: asyncio.TimerHandle | None = None
         self.stopped = False
@@ -67,7 +69,7 @@ class Endpoint:
         now = monotonic()
         self.window.end()
         try:
-            self._learn(began, now, answers)
+            self._learn(gate, began, now, answers)
             self.circuit.end(prompts, answers, began, now)
             if self.circuit.opened:
                 self.window.collapse(now)
@@ -76,12 +78,12 @@ class Endpoint:
             if self.waiting:
                 self.pump()
 
-    def _learn(self, began: float, now: float, answers: Sequence[Answer]) -> None:
+    def _learn(self, gate: "Gate", began: float, now: float, answers: Sequence[Answer]) -> None:
         for answer in answers:
             if answer.rate is not None:
                 for at, limit in enumerate((answer.rate.requests, answer.rate.tokens)):
                     if limit is not None:
-                        self._hear(at, limit, now)
+                        gate.hear(at, limit, now)
             if not isinstance(answer, Failure) or answer.reason in ITEMS_OWN:
                 self.window.worked(began, now)
                 self._pause = FIRST_PAUSE
@@ -91,15 +93,6 @@ class Endpoint:
                     pause = max(self._pause, answer.retry_after or 0.0)
                     self._pause_until = max(self._pause_until, now + pause)
                     self._pause = min(2 * self._pause, LONGEST_PAUSE)
-
-    def _hear(self, at: int, limit: Limit, now: float) -> None:
-        quota = self._heard[at]
-        if quota is not None:
-            quota.hear(limit, now)
-            return
-        quota = self._heard[at] = Quota.heard(limit, now)
-        for gate in self.gates:
-            gate.active.append((quota, at == TOKENS))
 
     def stop(self) -> None:
         """Let everything that waits go on at once: it sees that it is stopped."""
@@ -164,6 +157,7 @@ class Gate:
             for quota in (_quota([named], now), endpoint.quotas[at])
             if quota
         ]
+        self._heard: list[Quota | None] = [None, None]
         self._most = can.concurrency or AUTO_CEILING
         endpoint.gates.append(self)
 
@@ -188,9 +182,17 @@ class Gate:
         Args:
             tokens: How many tokens it will use, as far as one can tell.
             again: Whether it is another try, which goes before the others.
+
+        Raises:
+            LinkError: The server's limits let no call begin for more than ten minutes.
         """
-        free = not self.waiting and self.endpoint.wait(self, tokens, monotonic()) == 0
-        if free or self.endpoint.stopped:
+        wait = self.endpoint.wait(self, tokens, monotonic())
+        if wait is not None and wait > LONGEST_WAIT:
+            raise LinkError(
+                f"{self.endpoint.name}: its limits let no call begin for {wait / 60:,.0f} minutes.",
+                "Run the same command then; it goes on.",
+            )
+        if self.endpoint.stopped or (not self.waiting and wait == 0):
             self._enter(tokens)
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -209,6 +211,15 @@ class Gate:
             LinkError: The endpoint is out.
         """
         self.endpoint.end(self, began, prompts, answers)
+
+    def hear(self, at: int, limit: Limit, now: float) -> None:
+        """Learn what the server says of the link's limit on calls (0) or tokens (1): they are a model's own."""
+        quota = self._heard[at]
+        if quota is not None:
+            quota.hear(limit, now)
+        else:
+            quota = self._heard[at] = Quota.heard(limit, now)
+            self.active.append((quota, at == TOKENS))
 
     def let_one_in(self) -> None:
         """Let the first call that waits begin."""

@@ -17,7 +17,8 @@ from catena.engine.progress import LinkProgress, Progress
 from catena.engine.results import LABELS_FILE
 from catena.engine.stage import Board, Stage
 from catena.errors import CatenaError, StoppedError
-from catena.ledger import Ledger
+from catena.ledger import Ledger, store
+from catena.ledger.batches import BatchRecord
 from catena.ledger.writer import Writer
 from catena.routing import ShareStream, exact_shares, quotas
 from catena.task import TaskSpec
@@ -62,10 +63,10 @@ class Pipeline:
         ]
         self._stages: list[Stage] = []
         self._gates: list[Gate] = []
-        self._budget = Budget(task.budget, _spent(ledger))
+        self._budget = Budget(task.budget, _spent(ledger), ledger.get("lost") or (0.0, 0.0, 0.0))
         self._seconds: list[float] = []
         self._stopping = ""
-        self._failed = False
+        self._failed = self._winding_up = False
         self._error: CatenaError | None = None
 
     async def run(self) -> None:
@@ -76,6 +77,9 @@ class Pipeline:
         """
         for link in self._links:
             self._budget.check(link, "")
+        for record in self._ledger.batches():
+            if record.open and not self._adopts(record):
+                self._budget.charge(record.most)
         self._gates = endpoints(self._links)
         for progress, gate in zip(self.progress.links, self._gates, strict=True):
             progress.gate = gate
@@ -94,9 +98,9 @@ class Pipeline:
     async def _work(self) -> None:
         """Run all links, then commit what they have said and free what they hold, however they ended."""
         writer = self._ledger.writer(self._committed)
-        self._stages = self._build(writer)
-        self._seconds = [0.0] * len(self._stages)
+        self._seconds = [0.0] * len(self._links)
         try:
+            self._stages = self._build(writer)
             async with asyncio.TaskGroup() as group:
                 for at, stage in enumerate(self._stages):
                     group.create_task(self._run_stage(at, stage, writer))
@@ -106,6 +110,7 @@ class Pipeline:
             if not self._stopping:
                 raise
         finally:
+            self._winding_up = True
             try:
                 await writer.close()
             finally:
@@ -113,10 +118,13 @@ class Pipeline:
                     await link.close()
             for number, seconds in zip(self._numbers, self._seconds, strict=True):
                 self._ledger.add_seconds(number, seconds)
-            self._ledger.put(spent=self._budget.spent)
+            self._ledger.put(lost=self._budget.lost)
 
     def stop(self, why: str) -> None:
         """Finish the calls in flight, begin no other; a second time, stop at once."""
+        if self._winding_up:  # all that is left is to commit what is known
+            self._stopping = self._stopping or why
+            return
         if self._stopping:
             raise KeyboardInterrupt
         self._stopping = why
@@ -165,7 +173,11 @@ class Pipeline:
         batching = getattr(link, "batches", None)
         if batching is None:
             self._tell_open_batches(link, self._numbers[at])
-            return CallAsker(link, self._gates[at], self._budget, self._fail)
+
+            async def remember() -> None:
+                await writer.do(store({"lost": self._budget.lost}))
+
+            return CallAsker(link, self._gates[at], self._budget, remember, self._fail)
         tell = self.progress.warnings.append
         return BatchAsker(
             Desk(
@@ -179,6 +191,15 @@ class Pipeline:
                 tell,
                 self._fail,
             )
+        )
+
+    def _adopts(self, record: BatchRecord) -> bool:
+        """Tell whether a link of the chain will harvest a batch."""
+        return any(
+            number == record.link
+            and link.fingerprint == record.fingerprint
+            and getattr(link, "batches", None)
+            for number, link in zip(self._numbers, self._links, strict=True)
         )
 
     def _tell_open_batches(self, link: Link, number: int) -> None:
@@ -224,12 +245,14 @@ class Pipeline:
 
 
 def _spent(ledger: Ledger) -> Usage:
-    """Return what a run has used so far, with links that are no longer in its chain and answers that were lost."""
+    """Return what the votes of a run have used so far, with links that are no longer in its chain."""
     used = [ledger.spent(number) for number, _ in ledger.links().values()]
-    tokens = sum(each["prompt_tokens"] + each["completion_tokens"] for each in used)
-    usd, calls = sum(each["cost_usd"] or 0.0 for each in used), sum(each["calls"] for each in used)
-    charged = ledger.get("spent") or (0.0, 0.0, 0.0)
-    return Usage(max(tokens, int(charged[1])), 0, max(usd, charged[0]), calls=max(calls, int(charged[2])))
+    return Usage(
+        sum(each["prompt_tokens"] for each in used),
+        sum(each["completion_tokens"] for each in used),
+        sum(each["cost_usd"] or 0.0 for each in used),
+        calls=sum(each["calls"] for each in used),
+    )
 
 
 @contextlib.contextmanager

@@ -35,8 +35,8 @@ class Quota:
         self._refill(now)
         self._most = max(limit.most, 1.0)
         gone = self._most - limit.left
-        if gone > 0 and limit.reset > 0:
-            self._rate = gone / limit.reset
+        if gone > 0:  # a limit whose return the server doesn't tell is one on a minute
+            self._rate = gone / limit.reset if limit.reset > 0 else self._most / 60
         self._left = min(self._left, limit.left) if gone > 0 else limit.left
 
     def wait(self, amount: float, now: float) -> float:

@@ -1,6 +1,7 @@
 """One link at work: takes rows in, gets a vote for each, keeps or forwards it."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -13,7 +14,7 @@ from catena.engine.asker import Asker, Question
 from catena.engine.health import Health
 from catena.engine.inbox import Inbox, Queue
 from catena.engine.progress import LinkProgress
-from catena.errors import CatenaError, DataError, LinkError
+from catena.errors import CatenaError, DataError, LedgerError, LinkError
 from catena.ledger import Ledger
 from catena.ledger.writer import Writer
 from catena.links.identity import vote_key
@@ -154,6 +155,15 @@ class Stage:
         self._uncommitted.pop(key, None)
 
     async def _feed(self, ledger: Ledger, writer: Writer) -> None:
+        """Put the questions of all rows into the queue; where they can't be read, calls in flight are kept."""
+        try:
+            await self._feed_all(ledger, writer)
+        except LedgerError as error:
+            self._fail(error)
+        except sqlite3.Error as error:
+            self._fail(ledger.explained(error))
+
+    async def _feed_all(self, ledger: Ledger, writer: Writer) -> None:
         while rows := await self.inbox.take(BLOCK):
             self.progress.received += len(rows)
             new = [row for row in rows if not self._settle_known(row)]

@@ -26,7 +26,7 @@ class RunLock:
         except OSError as error:
             raise LedgerError(f"{self._path}: {error.strerror}.", "Choose another --out.") from error
         self._file: IO[str] | None = os.fdopen(number, "r+", encoding="utf-8")
-        if not _try_lock(self._file):
+        if not _try_for_a_moment(self._file):
             owner = _owner(self._file)
             self._file.close()
             raise BusyError(
@@ -74,6 +74,15 @@ def _owner(file: IO[str]) -> str:
             return owner
         time.sleep(0.01)
     return "another process"
+
+
+def _try_for_a_moment(file: IO[str]) -> bool:
+    """Take the lock, also from one who only looks whether somebody has it."""
+    for _ in range(10):
+        if _try_lock(file):
+            return True
+        time.sleep(0.02)
+    return _try_lock(file)
 
 
 def _try_lock(file: IO[str]) -> bool:

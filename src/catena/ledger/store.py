@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from catena.errors import InputError, LedgerError
 from catena.ledger import wal
-from catena.ledger.batches import BatchRecord, answered_keys, read_batches
+from catena.ledger.batches import BatchRecord, Change, answered_keys, read_batches
 from catena.ledger.items import ITEM_COLUMNS, Broken, RowChanges, compare, item, item_row
 from catena.ledger.lock import RunLock
 from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, digest
@@ -20,7 +20,7 @@ from catena.ledger.schema import LINK_FACT, count, create, is_current, migrate
 from catena.ledger.writer import Writer
 from catena.types import Answer, Item
 
-__all__ = ["FILE", "Ledger", "RowChanges", "connect"]
+__all__ = ["FILE", "Ledger", "RowChanges", "connect", "store"]
 
 FILE = "ledger.sqlite"
 TRANSIENT = ("rate_limit", "overloaded", "server", "timeout", "transport", "bad_body", "bad_request")
@@ -38,6 +38,17 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
     return connection
+
+
+def store(facts: Mapping[str, Any]) -> Change:
+    """Return the change that stores facts of the run."""
+    rows = [(key, json.dumps(value)) for key, value in facts.items()]
+    checked = [(*row, checksum(row)) for row in rows]
+
+    def change(connection: sqlite3.Connection) -> None:
+        connection.executemany("INSERT OR REPLACE INTO meta (key, value, crc) VALUES (?, ?, ?)", checked)
+
+    return change
 
 
 class Ledger:
@@ -113,7 +124,7 @@ class Ledger:
         """Return the error that says that the ledger is not what was written, and the way on."""
         return LedgerError(
             f"{self.path} is damaged: {what}.",
-            f"Nothing was changed or bought; save what is whole with: catena check --ledger {self.folder} --repair",
+            f"Save what is whole with: catena check --ledger {self.folder} --repair",
         )
 
     def close(self) -> None:
@@ -141,11 +152,7 @@ class Ledger:
             self._put(facts)
 
     def _put(self, facts: Mapping[str, Any]) -> None:
-        rows = [(key, json.dumps(value)) for key, value in facts.items()]
-        self._db.executemany(
-            "INSERT OR REPLACE INTO meta (key, value, crc) VALUES (?, ?, ?)",
-            [(*row, checksum(row)) for row in rows],
-        )
+        store(facts)(self._db)
 
     # -- items --------------------------------------------------------------------------------------------------
 
@@ -262,6 +269,7 @@ class Ledger:
             if name in known and known[name][1] != fingerprint:
                 self._db.execute("DELETE FROM asked WHERE link = ?", (number,))
                 self._db.execute("UPDATE totals SET answered = 0, failed = 0 WHERE link = ?", (number,))
+                self._put({"finished": None})
             row = (number, name, fingerprint, model)
             self._db.execute(
                 "INSERT INTO links (link, name, fingerprint, model, crc) VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO "
@@ -380,12 +388,19 @@ class Ledger:
         """Let rows whose failure may have passed ask again; returns how many."""
         marks = ",".join("?" * len(TRANSIENT))
         keys = f"SELECT link, key FROM votes WHERE reason IN ({marks})"  # noqa: S608
+        used = "total(cost_usd), total(prompt_tokens + completion_tokens), total(calls)"
         with _transaction(self._db):
+            charged = self._db.execute(
+                f"SELECT {used} FROM votes WHERE reason IN ({marks})",  # noqa: S608
+                TRANSIENT,
+            ).fetchone()
             gone = self._db.execute(f"DELETE FROM asked WHERE (link, key) IN ({keys})", TRANSIENT).rowcount  # noqa: S608
             votes = self._db.execute(f"DELETE FROM votes WHERE reason IN ({marks})", TRANSIENT).rowcount  # noqa: S608
             if gone or votes:
                 for link, _ in self.links().values():
                     count(self._db, link)
+                lost = self.get("lost") or (0.0, 0.0, 0.0)
+                self._put({"finished": None, "lost": [a + b for a, b in zip(lost, charged, strict=True)]})
         return gone
 
     # -- batches ------------------------------------------------------------------------------------------------
