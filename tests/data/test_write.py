@@ -9,6 +9,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from catena.data import tables
 from catena.data.rows import Columns, read_rows
-from catena.data.tables import write_table
+from catena.data.tables import numbers, texts, write_table
 from catena.errors import DataError, StoppedError
 
 FUZZ = settings(
@@ -233,3 +234,16 @@ except StoppedError as error:
         monkeypatch.setattr(tables.os, "replace", lambda *names: steps.append("replace") or replace(*names))
         write_table(tmp_path / "a.csv", SCHEMA, [])
         assert steps == ["sync", "replace", "sync"]
+
+
+@given(
+    st.lists(st.tuples(st.floats(allow_nan=False), st.booleans()), max_size=40),
+    st.lists(st.text() | st.none(), max_size=40),
+)
+def test_columns_as_pyarrow_makes_them(pairs, values):
+    """Columns made without pandas are those of pyarrow.array."""
+    found = np.array([value for value, _ in pairs], np.float64)
+    missing = np.array([gone for _, gone in pairs], bool)
+    assert numbers(found, missing).equals(pa.array(found, pa.float64(), mask=missing))
+    kept = [None if value is None else value.encode(errors="replace").decode() for value in values]
+    assert texts(kept).equals(pa.array(kept, pa.string()))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from catena.aggregate import Decision, decide, decide_so_far
 from catena.data.cells import as_text
-from catena.data.tables import write_table
+from catena.data.tables import numbers, texts, write_table
 from catena.errors import InputError
 from catena.ledger import Ledger
 from catena.routing import exact_shares, ties
@@ -179,26 +179,24 @@ def _rows(
     ledger: Ledger, task: TaskSpec, votes: RunVotes, source: NDArray[np.int16], labelled: str
 ) -> Iterator[list[Any]]:
     """Yield blocks of the result's columns, in the order of `_fields`."""
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-
     whole = ledger.get("id_type") == "int64"
-    links, labels = pa.array(votes.links, pa.string()), pa.array(votes.labels, pa.string())
+    links, labels = texts(votes.links), texts(votes.labels)
     start = 0
     for block in ledger.names(BLOCK):
         stop = start + len(block)
         here = source[start:stop]
         none, at, rows = here < 0, np.maximum(here, 0), np.arange(start, stop)
         confidence = votes.confidence[at, rows]
-        ids = [int(name) if whole else name for _, name, _ in block]
+        ids = [name for _, name, _ in block]
         columns = [
-            pa.array(ids, pa.int64() if whole else pa.string()),
-            labels.take(pa.array(votes.label[at, rows], mask=none)),
-            pa.array(confidence, mask=none | np.isnan(confidence)),
-            links.take(pa.array(at, mask=none)),
-            pa.array(np.where(none, "failed", labelled), pa.string()),
+            numbers(np.array(ids, np.int64)) if whole else texts(ids),
+            labels.take(numbers(votes.label[at, rows], none)),
+            numbers(confidence, none | np.isnan(confidence)),
+            links.take(numbers(at, none)),
+            texts(np.where(none, "failed", labelled).tolist()),
             _reasons(ledger, votes.links, start, none),
         ]
-        yield columns + ([pa.array([gold for *_, gold in block], pa.string())] if task.data.gold else [])
+        yield columns + ([texts(gold for *_, gold in block)] if task.data.gold else [])
         start = stop
 
 
@@ -210,7 +208,7 @@ def _joined(
 
     for items, columns in zip(ledger.all_items(BLOCK), rows, strict=True):
         given = [_given(item, task) for item in items]
-        before = [pa.array([as_text(row.get(name)) for row in given], pa.string()) for name in inputs]
+        before = [texts(as_text(row.get(name)) for row in given) for name in inputs]
         yield pa.RecordBatch.from_arrays([*before, *columns], schema=schema)
 
 
@@ -227,12 +225,10 @@ def _given(item: Item, task: TaskSpec) -> dict[str, Any]:
 
 def _reasons(ledger: Ledger, links: Sequence[str], start: int, failed: NDArray[np.bool_]) -> Any:
     """Return why rows from `start` on failed, as the latest link that was asked says; null for the others."""
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-
     reasons: list[str | None] = ["no link has seen it" if fails else None for fails in failed.tolist()]
     numbers = ledger.links() if failed.any() else {}
     for name in links if numbers else ():
         for row, message in ledger.failures(numbers[name][0], start, start + len(failed)):
             if failed[row - start]:
                 reasons[row - start] = f"link '{name}': {message}"
-    return pa.array(reasons, pa.string())
+    return texts(reasons)
