@@ -3,22 +3,23 @@
 import datetime as dt
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
 from catena.confidence import Found, LabelScorer
-from catena.errors import LinkError, TaskError
+from catena.errors import LinkError
 from catena.links.anthropic_batch import AnthropicBatches
-from catena.links.batch import BatchOptions, half
+from catena.links.batch import half
 from catena.links.client import Client, Reply, since
 from catena.links.identity import fingerprint
-from catena.links.price import Price, find_price
+from catena.links.options import CallOptions, capabilities, read_options
+from catena.links.price import find_price
 from catena.links.reading import read_label
 from catena.links.wire import Header, bad_body
 from catena.prompts import Prompter
-from catena.task import LinkSpec, TaskSpec, convert
-from catena.types import Answer, Capabilities, Failure, Limit, Rate, Usage, Vote
+from catena.task import LinkSpec, TaskSpec
+from catena.types import Answer, Failure, Limit, Rate, Usage, Vote
 
 __all__ = ["AnthropicLink", "open_link"]
 
@@ -26,38 +27,6 @@ OWNED = ("model", "messages", "system", "stream")
 ANTHROPIC = "https://api.anthropic.com/v1"
 VERSION = "2023-06-01"
 LOW_BALANCE = "credit balance is too low"  # comes with status 400, as if the prompt were to blame
-
-
-class Settings(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The options of `kind: anthropic`; those of batches are in `BatchOptions`.
-
-    Args:
-        model: As Anthropic calls it.
-        base_url: Where the server is, up to and with `/v1`; Anthropic's unless said.
-        api_key_env: The environment variable that holds the key.
-        concurrency: Most calls at a time, and how many it begins with; found out by itself unless said.
-        requests_per_minute: Most calls a minute; links of one address and key share it.
-        tokens_per_minute: Most tokens a minute, in the same way.
-        most_failed: The share of its last 50 calls whose failure stops the run.
-        timeout: Seconds for one call, from connecting to the last byte.
-        price: USD per million tokens, or `free`; from the price list unless said. A batch costs half of it.
-        temperature: As the API has it.
-        max_tokens: Most tokens of an answer; enough for the longest label unless said.
-        body: More fields for the request; null takes one out.
-    """
-
-    model: Annotated[str, msgspec.Meta(min_length=1)]
-    base_url: str | None = None
-    api_key_env: str | None = None
-    concurrency: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
-    requests_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    tokens_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    most_failed: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
-    timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
-    price: Price | Literal["free"] | None = None
-    temperature: float = 0.0
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    body: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Block(msgspec.Struct, gc=False):
@@ -90,38 +59,18 @@ class Message(msgspec.Struct, gc=False):
 
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "AnthropicLink":
     """Build the link; see `registry.open_link`."""
-    settings = convert(dict(spec.options), Settings, where)
-    owned = [key for key in OWNED if key in settings.body]
-    if owned:
-        raise TaskError(
-            f"{where}: body: {owned[0]} can't be set there.",
-            "Links set model, messages, system and stream themselves.",
-        )
-    if settings.base_url is not None and not settings.base_url.startswith(("http://", "https://")):
-        raise TaskError(
-            f"{where}: base_url: '{settings.base_url}' is not an http address.",
-            "For example https://api.anthropic.com/v1",
-        )
+    settings = read_options(spec, CallOptions, OWNED, ANTHROPIC, where)
     return AnthropicLink(spec.name, settings, task, where)
 
 
 class AnthropicLink:
     """One model behind the Messages API."""
 
-    def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
+    def __init__(self, name: str, settings: CallOptions, task: TaskSpec, where: str) -> None:
         self.name = name
         self.render = Prompter(task)
-        variable = settings.api_key_env or (None if settings.base_url else "ANTHROPIC_API_KEY")
-        address = (settings.base_url or ANTHROPIC).rstrip("/")
-        self.capabilities = Capabilities(
-            confidence="none",
-            concurrency=settings.concurrency,
-            model=settings.model,
-            endpoint=f"{address} with {variable}" if variable else address,
-            requests_per_minute=settings.requests_per_minute,
-            tokens_per_minute=settings.tokens_per_minute,
-            most_failed=settings.most_failed,
-        )
+        address, variable = settings.place(ANTHROPIC, "ANTHROPIC_API_KEY")
+        self.capabilities = capabilities(settings, address, variable, "none")
         shaping = ("model", "temperature", "max_tokens", "body")
         self.fingerprint = fingerprint(
             name, "anthropic", task, system=task.system, **{key: getattr(settings, key) for key in shaping}
@@ -133,6 +82,7 @@ class AnthropicLink:
         self._price = half(price) if settings.mode == "batch" else price
         self._system = task.system or ""
         self._fields = self._request_fields(settings, list(task.labels))
+        self._always = len(self._system.encode()) + len(_encode(settings.body)) + 16  # bytes of each prompt
         self._client = Client(where, variable, _headers, settings.timeout, settings.concurrency)
         self.ready = self._client.ready
         self.close = self._client.close
@@ -142,7 +92,7 @@ class AnthropicLink:
             else None
         )
 
-    def _request_fields(self, settings: Settings, labels: Sequence[str]) -> dict[str, Any]:
+    def _request_fields(self, settings: CallOptions, labels: Sequence[str]) -> dict[str, Any]:
         enough = max(len(label.encode()) for label in labels) + 8
         fields: dict[str, Any] = {
             "max_tokens": settings.max_tokens or enough,
@@ -157,7 +107,7 @@ class AnthropicLink:
         answer = self._fields.get("max_tokens")
         if not isinstance(answer, int):
             return None
-        said = len(prompt.encode(errors="replace")) + len(self._system.encode()) + 16
+        said = len(prompt.encode(errors="replace")) + self._always
         return Usage(said, answer, self._price.usd(said, answer))
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:

@@ -2,22 +2,22 @@
 
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
 from catena.confidence import Found, LabelScorer, Listed, Token
-from catena.errors import TaskError
-from catena.links.batch import BatchOptions, half
+from catena.links.batch import half
 from catena.links.client import Client, Reply, since
 from catena.links.identity import fingerprint
 from catena.links.openai_batch import OpenAIBatches
-from catena.links.price import FREE, Price, find_price
+from catena.links.options import CallOptions, capabilities, read_options
+from catena.links.price import FREE, find_price
 from catena.links.reading import read_label
 from catena.links.wire import Completion, bad_body, rate
 from catena.prompts import Prompter
-from catena.task import LinkSpec, TaskSpec, convert
-from catena.types import Answer, Capabilities, Failure, Rate, Usage, Vote
+from catena.task import LinkSpec, TaskSpec
+from catena.types import Answer, Failure, Rate, Usage, Vote
 
 __all__ = ["OpenAILink", "open_link"]
 
@@ -27,54 +27,19 @@ LISTEN_SECONDS = 0.05
 UNLIMITED = 1 << 20  # tokens of an answer, where neither the task nor a price makes one mind
 
 
-class Settings(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The options of `kind: openai`; those of batches are in `BatchOptions`.
+class Settings(CallOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of `kind: openai`.
 
     Args:
-        model: As the server calls it.
-        base_url: Where the server is, up to and with `/v1`; OpenAI's unless said.
-        api_key_env: The environment variable that holds the key.
-        concurrency: Most calls at a time, and how many it begins with; found out by itself unless said.
-        requests_per_minute: Most calls a minute; links of one address and key share it.
-        tokens_per_minute: Most tokens a minute, in the same way.
-        most_failed: The share of its last 50 calls whose failure stops the run.
-        timeout: Seconds for one call, from connecting to the last byte.
-        price: USD per million tokens, or `free`; from the price list unless said. A batch costs half of it.
         top_logprobs: Alternatives to ask for at each token, as many as the server allows; 0 to ask for none.
-        temperature: As the API has it.
-        max_tokens: Most tokens of an answer; enough for the longest label unless said.
-        body: More fields for the request; null takes one out.
     """
 
-    model: Annotated[str, msgspec.Meta(min_length=1)]
-    base_url: str | None = None
-    api_key_env: str | None = None
-    concurrency: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
-    requests_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    tokens_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    most_failed: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
-    timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
-    price: Price | Literal["free"] | None = None
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=400)] = 20
-    temperature: float = 0.0
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    body: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "OpenAILink":
     """Build the link; see `registry.open_link`."""
-    settings = convert(dict(spec.options), Settings, where)
-    owned = [key for key in OWNED if key in settings.body]
-    if owned:
-        raise TaskError(
-            f"{where}: body: {owned[0]} can't be set there.",
-            "Links set model, messages and stream themselves.",
-        )
-    if settings.base_url is not None and not settings.base_url.startswith(("http://", "https://")):
-        raise TaskError(
-            f"{where}: base_url: '{settings.base_url}' is not an http address.",
-            "For example http://localhost:8000/v1",
-        )
+    settings = read_options(spec, Settings, OWNED, "http://localhost:8000/v1", where)
     return OpenAILink(spec.name, settings, task, where)
 
 
@@ -84,17 +49,9 @@ class OpenAILink:
     def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
         self.name = name
         self.render = Prompter(task)
-        variable = settings.api_key_env or (None if settings.base_url else "OPENAI_API_KEY")
-        address = (settings.base_url or OPENAI).rstrip("/")
-        self.capabilities = Capabilities(
-            confidence="label_logprobs" if settings.top_logprobs else "none",
-            concurrency=settings.concurrency,
-            model=settings.model,
-            endpoint=f"{address} with {variable}" if variable else address,
-            requests_per_minute=settings.requests_per_minute,
-            tokens_per_minute=settings.tokens_per_minute,
-            most_failed=settings.most_failed,
-        )
+        address, variable = settings.place(OPENAI, "OPENAI_API_KEY")
+        confidence = "label_logprobs" if settings.top_logprobs else "none"
+        self.capabilities = capabilities(settings, address, variable, confidence)
         self._url = f"{address}/chat/completions"
         shaping = ("model", "top_logprobs", "temperature", "max_tokens", "body")
         self.fingerprint = fingerprint(
@@ -105,9 +62,11 @@ class OpenAILink:
         price = find_price(settings.price, settings.model, settings.base_url, where)
         self._price = half(price) if settings.mode == "batch" else price
         self._max_tokens = settings.max_tokens or max(len(label.encode()) for label in task.labels) + 8
-        self._task_system = task.system
         self._system = [{"role": "system", "content": task.system}] if task.system else []
         self._fields = self._request_fields()
+        self._always = (
+            len((task.system or "").encode()) + len(_encode(settings.body)) + 16
+        )  # bytes of each prompt
         self._client = Client(where, variable, _headers, settings.timeout, settings.concurrency)
         self.ready = self._client.ready
         self.close = self._client.close
@@ -133,7 +92,7 @@ class OpenAILink:
         if most is None and self._price != FREE:
             return None
         most = UNLIMITED if most is None else most
-        said = len(prompt.encode(errors="replace")) + len((self._task_system or "").encode()) + 16
+        said = len(prompt.encode(errors="replace")) + self._always
         answers = most * int(self._fields.get("n") or 1)
         return Usage(said, answers, self._price.usd(said, answers))
 

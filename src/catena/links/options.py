@@ -1,0 +1,91 @@
+"""What any link that calls a provider can be told, and what that makes of it."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from catena.errors import TaskError
+from catena.links.batch import BatchOptions
+from catena.links.price import Price
+from catena.task import LinkSpec, convert
+from catena.types import Capabilities
+
+__all__ = ["CallOptions", "capabilities", "read_options"]
+
+T = TypeVar("T", bound="CallOptions")
+
+
+class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options that all of them have; those of batches are in `BatchOptions`.
+
+    Args:
+        model: As the server calls it.
+        base_url: Where the server is, up to and with `/v1`; the provider's own unless said.
+        api_key_env: The environment variable that holds the key.
+        concurrency: Most calls at a time, and how many it begins with; found out by itself unless said.
+        requests_per_minute: Most calls a minute; links of one address and key share it.
+        tokens_per_minute: Most tokens a minute, in the same way.
+        most_failed: The share of its last 50 calls whose failure stops the run.
+        timeout: Seconds for one call, from connecting to the last byte.
+        price: USD per million tokens, or `free`; from the price list unless said. A batch costs half of it.
+        temperature: As the API has it.
+        max_tokens: Most tokens of an answer; enough for the longest label unless said.
+        body: More fields for the request; null takes one out.
+    """
+
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    base_url: str | None = None
+    api_key_env: str | None = None
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    requests_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    tokens_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    most_failed: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    price: Price | Literal["free"] | None = None
+    temperature: float = 0.0
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    body: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def place(self, own: str, variable: str) -> tuple[str, str | None]:
+        """Return the address to call, and the variable with its key: the usual one goes to the provider's own only."""
+        return (self.base_url or own).rstrip("/"), self.api_key_env or (None if self.base_url else variable)
+
+
+def read_options(spec: LinkSpec, to: type[T], owned: Sequence[str], example: str, where: str) -> T:
+    """Return a link's options.
+
+    Args:
+        spec: Its entry in the chain.
+        to: What options its kind has.
+        owned: Fields of the request that the link sets itself.
+        example: An address, for messages.
+        where: Begins every message.
+
+    Raises:
+        TaskError: An option is wrong; the line names it.
+    """
+    options = convert(dict(spec.options), to, where)
+    for field in owned:
+        if field in options.body:
+            raise TaskError(
+                f"{where}: body: {field} can't be set there.", f"Links set {', '.join(owned)} themselves."
+            )
+    if options.base_url is not None and not options.base_url.startswith(("http://", "https://")):
+        raise TaskError(
+            f"{where}: base_url: '{options.base_url}' is not an http address.", f"For example {example}"
+        )
+    return options
+
+
+def capabilities(options: CallOptions, address: str, variable: str | None, confidence: str) -> Capabilities:
+    """Return what a link with these options can do: links of one address and key are limited together."""
+    return Capabilities(
+        confidence=confidence,
+        concurrency=options.concurrency,
+        model=options.model,
+        endpoint=f"{address} with {variable}" if variable else address,
+        requests_per_minute=options.requests_per_minute,
+        tokens_per_minute=options.tokens_per_minute,
+        most_failed=options.most_failed,
+    )
