@@ -30,7 +30,7 @@ def read(record):
     task = chain_task(
         {"name": "a", "kind": "openai", "model": "m", "base_url": "http://x", "price": "free"}, labels=LABELS
     )
-    return open_link(task.chain[0], task)._read(msgspec.json.encode(record["response"]), 1.0)
+    return open_link(task.chain[0], task).read(msgspec.json.encode(record["response"]), 1.0)
 
 
 @pytest.mark.parametrize(("name", "record"), recorded("*__chat_*.json").items())
