@@ -21,7 +21,6 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 LONGEST_REFUSED = 600.0
 """Seconds that a prompt may wait for a rate limit in all; a server that asks for more stops the run."""
-SPARE = 1.25
 TOKENS_OF_BOUND = 0.5
 """What share of its upper bound of tokens a call uses, before any has said."""
 
@@ -102,8 +101,8 @@ class CallAsker:
             pause.cancel()
 
     def _widen(self, questions: Queue[Question], answered: Answered, group: asyncio.TaskGroup) -> None:
-        """Have as many workers as there may be calls in flight, and some that hand answers on."""
-        while self._workers < SPARE * min(self._gate.endpoint.window.size, self._gate.ceiling):
+        """Have as many workers as there may be calls in flight: more would only wait for each other."""
+        while self._workers < min(self._gate.endpoint.window.size, self._gate.ceiling):
             self._workers += 1
             group.create_task(self._work(questions, answered, group))
 
