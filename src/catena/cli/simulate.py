@@ -14,7 +14,9 @@ __all__ = ["command"]
 @click.option("--share", help="The share that each link keeps, separated by commas; equal unless said.")
 @click.option("--permutations", type=int, help="Run every order of this many links instead of one chain.")
 @click.option(
-    "--task", type=click.Path(path_type=Path), help="Replay the plan in this task file (catena plan --task)."
+    "--task",
+    type=click.Path(path_type=Path),
+    help="Replay the chain, policy and aggregate of this task file.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Settles ties.")
 @click.option(
@@ -76,25 +78,20 @@ def command(
 
 
 def _replay(output: Any, folder: Path, table: Any, task: Path, labels: Path | None) -> None:
-    """Replay a plan on the items outside its pilot."""
+    """Replay the chain, policy and aggregate of a task file on the items outside its pilot."""
     from catena.cli.tables import money
     from catena.data.distributions import read_logprobs
-    from catena.errors import InputError
     from catena.evaluate.planned import read_planned, replay_planned, rest_of, write_planned_labels
 
     plan = read_planned(task)
-    if plan is None:
-        raise InputError(
-            f"{task}: its policy is not ranked by calibrated.", "Name its chain: --chain a,b,c --share ..."
-        )
     sample, _ = rest_of(plan, table, read_logprobs(folder, table))
-    decision, result = replay_planned(plan, sample)
+    decided, result = replay_planned(plan, sample)
     if labels:
-        write_planned_labels(plan, sample, decision, labels)
+        write_planned_labels(plan, sample, decided, labels)
     _warn(output, [result])
     output.result(result)
     if not output.json:
-        scores = result["aggregates"]["calibrated"]
+        scores = result["aggregates"][plan.aggregate]
         accuracy = "no gold" if scores["accuracy"] is None else f"accuracy {scores['accuracy']:.4f}"
         kept = "/".join(f"{link['kept']:,}" for link in result["links"])
         output.say(f"{' > '.join(plan.chain)} keep {kept}: {accuracy}, cost {money(result['cost_usd'])}")

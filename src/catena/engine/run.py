@@ -23,7 +23,7 @@ from catena.errors import ChangedError, DataError, InputError, TaskError
 from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
 from catena.prompts import Prompter
-from catena.routing import exact_shares, ties
+from catena.routing import ties
 from catena.task import TaskSpec
 
 __all__ = ["Outcome", "Run", "task_of"]
@@ -66,7 +66,7 @@ class Run:
     def __init__(self, task: TaskSpec, data: Any, folder: Path) -> None:
         self.task = task
         self.folder = folder
-        exact_shares(task.share, len(task.chain))
+        self._judge = task.judge()
         self.links = [open_link(spec, task) for spec in task.chain]
         self.rows: Rows = read_rows(data, task.data, task.labels.keys())
         _check_templates(task, self.rows)
@@ -120,7 +120,7 @@ class Run:
             ledger.put(finished=None)
         ledger.put(task=msgspec.to_builtins(self.task), stopped=None)
         tie = ties(ledger.ids(), self.task.seed)
-        pipeline = Pipeline(self.task, self.links, numbers, ledger, tie)
+        pipeline = Pipeline(self.task, self._judge, self.links, numbers, ledger, tie)
         if watch:
             watch(pipeline.progress)
         try:
@@ -196,8 +196,9 @@ class Run:
         task = self.task
         said = [
             [(link.name, link.fingerprint) for link in self.links],
-            task.share,
+            msgspec.to_builtins(task.policy),
             task.aggregate,
+            msgspec.to_builtins(task.calibrated),
             task.seed,
             msgspec.to_builtins(task.data),
         ]
@@ -213,6 +214,9 @@ def task_of(ledger: Ledger) -> TaskSpec:
     stored = ledger.get("task")
     if stored is None:
         raise InputError(f"{ledger.folder}: the run has not begun.", "Run the same catena run command again.")
+    if "share" in stored:  # as version 0.1 wrote it
+        share = stored.pop("share")
+        stored["policy"] = {"share": share} if share else {}
     return msgspec.convert(stored, TaskSpec)
 
 

@@ -2,10 +2,9 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +13,16 @@ from catena.engine.asker import Asker, Question
 from catena.engine.health import Health
 from catena.engine.inbox import Inbox, Queue
 from catena.engine.progress import LinkProgress
+from catena.engine.routes import Route
 from catena.errors import CatenaError, DataError, LedgerError, LinkError
 from catena.ledger import Ledger
 from catena.ledger.writer import Writer
 from catena.links.identity import vote_key
-from catena.routing import Standing, standing
 from catena.types import Answer, Failure, Item, Link, Vote
 
-__all__ = ["Board", "Stage", "Stream"]
+__all__ = ["Board", "Stage"]
 
 BLOCK = 128
-
-
-class Stream(Protocol):
-    """The streaming form of a policy at one link."""
-
-    def offer(self, row: int, standing: Standing) -> int | None:
-        """Take one item in; return a row that is surely forwarded, if there is one now."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -60,8 +51,7 @@ class Stage:
         number: Its number in the ledger.
         labels: The task's labels.
         board: What is known already; None where nothing is.
-        tie: Settles ties, uint64 [n].
-        stream: Decides which rows are forwarded.
+        route: Decides which rows are forwarded.
         inbox: Where rows come from.
         forward: Takes a forwarded row.
         max_chars: Longer texts fail without a call.
@@ -77,8 +67,7 @@ class Stage:
         number: int,
         labels: tuple[str, ...],
         board: Board | None,
-        tie: NDArray[np.uint64],
-        stream: Stream,
+        route: Route,
         inbox: Inbox,
         forward: Callable[[int], None],
         max_chars: int,
@@ -90,10 +79,9 @@ class Stage:
         self.progress = progress
         self._link = link
         self._number = number
-        self._labels = frozenset(labels)
+        self._labels = {label: at for at, label in enumerate(labels)}
         self._board = board
-        self._tie = tie
-        self._stream = stream
+        self._route = route
         self._forward = forward
         self._max_chars = max_chars
         self._warn = warn
@@ -240,15 +228,16 @@ class Stage:
             self._fail(error)
 
     def _settle(self, row: int, answer: Answer) -> None:
+        usd = answer.usage.cost_usd or 0.0
         if not isinstance(answer, Vote):
-            self._decide(row, None, voted=False)
+            self._decide(row, -1, None, None, usd)
             return
         if answer.confidence is None and not self._warned:
             self._warned = True
             self._warn(
                 f"link '{self._link.name}' gives no log-probabilities: such votes have no confidence and rank lowest."
             )
-        self._decide(row, answer.confidence, voted=answer.label in self._labels)
+        self._decide(row, self._labels.get(answer.label, -1), answer.confidence, answer.logprobs, usd)
 
     def _settle_known(self, row: int) -> bool:
         """Settle a row whose answer was there when the run began; tells whether it was."""
@@ -256,18 +245,30 @@ class Stage:
         if board is None or not board.answered[row]:
             return False
         self.progress.reused += 1
-        self._decide(row, float(board.confidence[row]), voted=bool(board.label[row] >= 0))
+        self._decide(row, int(board.label[row]), float(board.confidence[row]), None, 0.0)
         return True
 
-    def _decide(self, row: int, confidence: float | None, *, voted: bool) -> None:
+    def _decide(
+        self,
+        row: int,
+        label: int,
+        confidence: float | None,
+        logprobs: Sequence[float | None] | None,
+        usd: float,
+    ) -> None:
         self.progress.answered += 1
-        self.progress.failed += not voted
-        stands = standing(voted=voted, confidence=confidence, tie=int(self._tie[row]))
-        forwarded = self._stream.offer(row, stands)
+        self.progress.failed += label < 0
+        self._voted = self._voted or label >= 0
+        forwarded = self._route.take(row, label, confidence, logprobs, usd)
         if forwarded is not None:
-            self.progress.forwarded += 1
-            self._held.append(forwarded)
-        self._voted = self._voted or voted
+            self.forward(forwarded)
+        if self._voted or self._health.worked:
+            self._release()
+
+    def forward(self, row: int) -> None:
+        """Send a row that this link has voted on to the next one, as soon as the link has shown that it works."""
+        self.progress.forwarded += 1
+        self._held.append(row)
         if self._voted or self._health.worked:
             self._release()
 

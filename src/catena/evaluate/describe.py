@@ -43,7 +43,7 @@ def describe_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
     """
     votes = _finished_votes(ledger, task)
     decision = decide_run(ledger, votes, task)
-    final = decision.labels(task.aggregate, votes.label)
+    final = decision.result(task.aggregate, votes.votes, task.judge()).label()
     kept = np.bincount(decision.kept_by, minlength=len(votes.links))
     links = []
     for j, name in enumerate(votes.links):

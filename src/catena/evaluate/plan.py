@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.aggregate.calibrated import CalibratedDecision
+from catena.aggregate import Result
 from catena.data.votes import VoteTable
 from catena.errors import InputError
 from catena.evaluate.budget import Budget, Target
 from catena.evaluate.crossfit import CrossFit
 from catena.evaluate.metrics import Scores, score
 from catena.evaluate.pilot import Sample, take
-from catena.evaluate.planned import CalibratedShare, Planned, run_planned
+from catena.evaluate.planned import Planned, run_planned
 from catena.evaluate.prices import Prices, ladder
 from catena.evaluate.reliability import auroc, calibration_error
 from catena.evaluate.search import MOST_LINKS, Candidate, Found, Search
-from catena.routing import ties
+from catena.routing import Policy, ties
 from catena.routing.spend import Spend
 
 __all__ = ["Plan", "Planner", "held_out"]
@@ -204,7 +204,7 @@ class Planner:
 
     def _write_down(self, candidate: Candidate, budget: Budget | None, reference: str) -> Planned:
         votes = self.pilot.votes
-        policy = CalibratedShare(
+        policy = Policy(
             share=self.shares(candidate),
             rank_by="calibrated",
             spend=self._spend(candidate, budget, reference),
@@ -241,7 +241,7 @@ def exact_counts(reaching: list[int]) -> tuple[str, ...]:
 
 def held_out(
     plan: Plan, votes: VoteTable, logprobs: NDArray[np.float32] | None, rows: NDArray[np.int64]
-) -> tuple[Sample, CalibratedDecision, dict[str, Any]]:
+) -> tuple[Sample, Result, dict[str, Any]]:
     """Run a plan on items outside its pilot; their gold is used for these figures only.
 
     Args:
@@ -255,9 +255,9 @@ def held_out(
     """
     tie = ties(votes.item_ids.tolist(), plan.planned.seed)
     sample = take(votes, logprobs, rows, tie)
-    decision = run_planned(plan.planned, sample)
+    decision, result = run_planned(plan.planned, sample)
     table = sample.votes.chain(plan.planned.chain)
-    scores = score(sample.votes.gold, decision.label, votes.labels)
+    scores = score(sample.votes.gold, result.label(), votes.labels)
     cost = float(np.nansum(np.where(decision.reached, table.cost_usd, 0.0)))
     compared = float(np.nansum(sample.votes.cost_usd[votes.links.index(plan.reference)]))
     figures = {
@@ -267,4 +267,4 @@ def held_out(
         "cost_share": cost / compared if compared > 0 else None,
         "missing": int((decision.reached & ~table.recorded).sum()),
     }
-    return sample, decision, figures
+    return sample, result, figures

@@ -10,7 +10,6 @@ import numpy as np
 from catena.evaluate.metrics import score
 from catena.evaluate.pilot import Sample
 from catena.evaluate.plan import Plan, Planner
-from catena.evaluate.planned import Rule
 from catena.evaluate.search import Candidate, Found
 
 __all__ = ["summary"]
@@ -36,7 +35,7 @@ def summary(
     return {
         "chain": list(plan.planned.chain),
         "policy": policy,
-        "aggregate": msgspec.to_builtins(Rule(plan.planned.rule)),
+        "aggregate": {"calibrated": msgspec.to_builtins(plan.planned.rule)},
         "reference": plan.reference,
         "pilot": {"n": len(pilot), "accuracy": planner.counted(plan.found.candidate), "cost_usd": spent},
         "expected": _expected(plan.found, one) | {"macro_f1": plan.found.macro_f1},
