@@ -5,9 +5,6 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from catena.aggregate import Judge
 from catena.engine.asker import Asker, CallAsker
 from catena.engine.batches import BatchAsker, Desk
@@ -16,12 +13,13 @@ from catena.engine.endpoint import Gate, endpoints
 from catena.engine.inbox import Inbox
 from catena.engine.progress import LinkProgress, Progress
 from catena.engine.results import LABELS_FILE
-from catena.engine.routes import keeps_boards, open_routes
+from catena.engine.routes import KeepAll, Route, keeps_boards, open_routes
 from catena.engine.stage import Board, Stage
 from catena.errors import CatenaError, StoppedError
 from catena.ledger import Ledger, store
 from catena.ledger.batches import BatchRecord
 from catena.ledger.writer import Writer
+from catena.routing import ties
 from catena.task import TaskSpec
 from catena.types import Link, Usage
 
@@ -37,7 +35,7 @@ class Pipeline:
         links: The links in the order of the chain.
         numbers: Their numbers in the ledger.
         ledger: Items and votes.
-        tie: Settles ties, uint64 [n].
+        pilot: Rows that every link is asked about, and no other; None for the chain over all rows.
     """
 
     def __init__(
@@ -47,15 +45,16 @@ class Pipeline:
         links: Sequence[Link],
         numbers: Sequence[int],
         ledger: Ledger,
-        tie: NDArray[np.uint64],
+        pilot: Sequence[int] | None = None,
     ) -> None:
         self._ledger = ledger
         self._links = links
         self._numbers = numbers
         self._task = task
-        n = len(tie)
-        self.progress = Progress(n)
-        for link, expected in zip(links, judge.policy.expects(n, len(links)), strict=True):
+        n = ledger.items_count()
+        self.progress = Progress(n if pilot is None else len(pilot))
+        reach = judge.policy.expects(n, len(links)) if pilot is None else [len(pilot)] * len(links)
+        for link, expected in zip(links, reach, strict=True):
             before = self.progress.links[-1] if self.progress.links else None
             self.progress.links.append(LinkProgress(link.name, link.capabilities.model, expected, before))
         labels = tuple(task.labels)
@@ -65,8 +64,14 @@ class Pipeline:
             else None
             for number in numbers
         ]
-        self._routes, self._spending = open_routes(judge, tie)
-        self._inboxes = [Inbox(range(n))] + [Inbox() for _ in links[1:]]
+        self._alone = pilot is not None
+        self._routes: Sequence[Route]
+        if pilot is None:
+            self._routes, self._spending = open_routes(judge, ties(ledger.ids(), task.seed))
+            self._inboxes = [Inbox(range(n))] + [Inbox() for _ in links[1:]]
+        else:
+            self._routes, self._spending = [KeepAll()] * len(links), None
+            self._inboxes = [Inbox(pilot) for _ in links]
         self._stages: list[Stage] = []
         self._gates: list[Gate] = []
         self._budget = Budget(task.budget, _spent(ledger), ledger.get("lost") or (0.0, 0.0, 0.0))
@@ -244,7 +249,7 @@ class Pipeline:
             await stage.run(self._ledger, writer)
         finally:
             self._seconds[at] = stage.seconds
-        if self._spending is None and at + 1 < len(self._stages):
+        if not self._alone and self._spending is None and at + 1 < len(self._stages):
             self._inboxes[at + 1].close()
 
     def _close(self) -> None:

@@ -11,7 +11,7 @@ from catena.routing import ShareStream, Standing, ThresholdStream, exact_shares,
 from catena.routing.spend import spending
 from catena.routing.standing import SURE
 
-__all__ = ["Route", "Spending", "Stream", "keeps_boards", "open_routes"]
+__all__ = ["KeepAll", "Route", "Spending", "Stream", "keeps_boards", "open_routes"]
 
 
 class Stream(Protocol):
@@ -69,6 +69,20 @@ def _stream(judge: Judge, at: int, items: int) -> Stream:
     if at == links - 1:
         return ShareStream(items, items)
     return ThresholdStream(policy.threshold[at] if policy.threshold else policy.agree or 0)
+
+
+class KeepAll:
+    """Forwards nothing: each link is asked for itself."""
+
+    def take(
+        self,
+        row: int,
+        label: int,
+        confidence: float | None,
+        logprobs: Sequence[float | None] | None,
+        usd: float,
+    ) -> None:
+        """See `Route`."""
 
 
 class _Own:

@@ -16,20 +16,23 @@ from catena.errors import InputError, TaskError
 from catena.evaluate.metrics import score
 from catena.evaluate.pilot import Sample, take
 from catena.routing import Policy, ties
-from catena.task import load_task
+from catena.task import Columns, LinkSpec, TaskSpec, load_task
 
 __all__ = [
     "Planned",
+    "planned_task",
     "read_planned",
     "replay_planned",
     "rest_of",
     "run_planned",
     "write_planned",
     "write_planned_labels",
+    "write_planned_task",
 ]
 
-HEADING = """\
-# Made by catena plan from a pilot. Replay it on the votes it was made from: catena simulate VOTES --task THIS_FILE
+HEADING = "# Made by catena plan from a pilot.\n"
+REPLAY = """\
+# Replay it on the votes it was made from: catena simulate VOTES --task THIS_FILE
 # To run it live, give every link of the chain its own kind and model, and the task its instruction.
 """
 
@@ -61,18 +64,53 @@ class Planned:
 
 def write_planned(plan: Planned, votes: Path, path: Path) -> None:
     """Write a task file that holds the plan; its links replay the votes that the plan was made from."""
-    task: dict[str, Any] = {
-        "name": "planned",
-        "instruction": "Which label fits the text?",
-        "labels": list(plan.labels),
-        "chain": [{"name": name, "kind": "replay", "votes": str(votes)} for name in plan.chain],
-        "policy": msgspec.to_builtins(plan.policy),
-        "aggregate": {"calibrated": msgspec.to_builtins(plan.rule)},
-        "seed": plan.seed,
+    chain = tuple(LinkSpec(name, "replay", {"votes": str(votes)}) for name in plan.chain)
+    labels = dict.fromkeys(plan.labels, "")
+    task = TaskSpec("planned", "Which label fits the text?", labels, Columns(), chain, seed=plan.seed)
+    _write(planned_task(task, plan), path, HEADING + REPLAY)
+
+
+def write_planned_task(task: TaskSpec, plan: Planned, path: Path) -> None:
+    """Write a task with the plan in the place of its chain, policy and aggregate, ready to run."""
+    _write(planned_task(task, plan), path, HEADING)
+
+
+def planned_task(task: TaskSpec, plan: Planned) -> TaskSpec:
+    """Return a task with the chain, policy and aggregate of a plan.
+
+    The links are those of the task in the plan's order.
+    """
+    links = {link.name: link for link in task.chain}
+    return msgspec.structs.replace(
+        task,
+        chain=tuple(links[name] for name in plan.chain),
+        policy=plan.policy,
+        aggregate=plan.aggregate,
+        calibrated=plan.rule,
+        seed=plan.seed,
+    )
+
+
+def _write(task: TaskSpec, path: Path, heading: str) -> None:
+    """Write a task file: what is as usual is left out."""
+    usual = TaskSpec("task", "", {}, Columns(), ())
+    said = msgspec.to_builtins(task)
+    said = {
+        key: value
+        for key, value in said.items()
+        if getattr(task, key) != getattr(usual, key) and key != "calibrated"
     }
-    text = yaml.safe_dump(task, sort_keys=False, allow_unicode=True, width=110)
+    described = any(task.labels.values())
+    said["labels"] = dict(task.labels) if described else list(task.labels)
+    said["chain"] = [{"name": link.name, "kind": link.kind, **link.options} for link in task.chain]
+    if task.calibrated is not None:
+        said["aggregate"] = {"calibrated": msgspec.to_builtins(task.calibrated)}
+    for key in ("data", "budget"):
+        if key in said:
+            said[key] = {name: value for name, value in said[key].items() if value is not None}
+    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110)
     with replacing(path) as file:
-        file.write((HEADING + text).encode())
+        file.write((heading + text).encode())
 
 
 def read_planned(path: Path) -> Planned:

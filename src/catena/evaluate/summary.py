@@ -16,7 +16,11 @@ __all__ = ["summary"]
 
 
 def summary(
-    planner: Planner, plan: Plan, frontier: Sequence[Found], others: Sample, held_out: dict[str, Any]
+    planner: Planner,
+    plan: Plan,
+    frontier: Sequence[Found],
+    others: Sample | None = None,
+    held_out: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return all figures of a plan, ready for JSON.
 
@@ -24,8 +28,9 @@ def summary(
         planner: Made on the pilot.
         plan: What it recommends.
         frontier: From `Planner.frontier`.
-        others: The items that are not in the pilot; their gold is used for figures only.
-        held_out: From `plan.held_out`.
+        others: The items that are not in the pilot, where votes on them are recorded; their gold is used for figures
+            only. Otherwise the best single link is described on the pilot.
+        held_out: From `plan.held_out`, likewise.
     """
     pilot, links = planner.pilot.votes, planner.pilot.votes.links
     one = float(planner.paid[links.index(plan.reference)].mean())
@@ -40,7 +45,7 @@ def summary(
         "pilot": {"n": len(pilot), "accuracy": planner.counted(plan.found.candidate), "cost_usd": spent},
         "expected": _expected(plan.found, one) | {"macro_f1": plan.found.macro_f1},
         "held_out": held_out,
-        "best_single": _single(planner.best_single, others),
+        "best_single": _single(planner.best_single, others or planner.pilot),
         "pays_from_rows": math.ceil(spent / (one - plan.found.usd)) if one > plan.found.usd else None,
         "rest_buys_nothing": plan.reached is None
         and plan.asked is not None
