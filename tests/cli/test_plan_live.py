@@ -5,6 +5,7 @@ import json
 from collections import Counter
 
 import pytest
+import yaml
 
 from catena.cli import main
 from catena.task import load_task
@@ -74,7 +75,6 @@ def test_the_plan_runs_and_buys_no_vote_of_the_pilot_again(plan, here, provider,
     assert asked["big"] == asked["small"] == PILOT
     assert document["expected"]["cost_share"] <= 0.5
     assert main(["run", "run/plan.yaml", "data.csv", "--out", "run"]) == 0
-    assert all(len(set(call.key)) for call in provider.calls())
     keys = Counter((call.model, call.key) for call in provider.calls())
     assert set(keys.values()) == {1}
     chain = document["chain"]
@@ -83,6 +83,19 @@ def test_the_plan_runs_and_buys_no_vote_of_the_pilot_again(plan, here, provider,
     pilot = sum(PILOT * PRICES[name] for name in chain)
     assert spent <= 0.5 * N * PRICES["big"] + pilot
     assert votes_in(here / "run")[chain[-1]] < N
+    assert main(["check", "--ledger", "run"]) == 0
+
+
+def test_rows_of_the_pilot_are_counted_once(plan, here, capsys):
+    """What the ledger says each link has answered is its rows, pilot and run together."""
+    plan("--budget", "0.5x:big")
+    assert main(["run", "run/plan.yaml", "data.csv", "--out", "run"]) == 0
+    capsys.readouterr()
+    assert main(["status", "run", "--json"]) == 0
+    links = json.loads(capsys.readouterr().out)["links"]
+    assert [link["answered"] for link in links] == [
+        votes_in(here / "run")[link["link"]] for link in links
+    ]
 
 
 def test_a_replay_of_the_votes_gives_the_same_labels(plan, here, tmp_path):
@@ -93,8 +106,6 @@ def test_a_replay_of_the_votes_gives_the_same_labels(plan, here, tmp_path):
     task = load_task(tmp_path / "chosen.yaml")
     chain = [{"name": link.name, "kind": "replay", "votes": "votes"} for link in task.chain]
     text = (tmp_path / "chosen.yaml").read_text("utf-8")
-    import yaml
-
     replayed = yaml.safe_load(text) | {"chain": chain, "labels": list(LABELS)}
     (tmp_path / "replay.yaml").write_text(yaml.safe_dump(replayed), "utf-8")
     assert main(["run", "replay.yaml", "data.csv", "--out", "again"]) == 0

@@ -59,9 +59,11 @@ class Pipeline:
             self.progress.links.append(LinkProgress(link.name, link.capabilities.model, expected, before))
         labels = tuple(task.labels)
         self._boards = [
-            Board(*ledger.decided(number, labels, n))
-            if keeps_boards(judge) and ledger.asked_count(number)[0]
-            else None
+            None
+            if not ledger.asked_count(number)[0]
+            else Board(*ledger.decided(number, labels, n))
+            if keeps_boards(judge)
+            else Board(ledger.asked(number, n))
             for number in numbers
         ]
         self._alone = pilot is not None

@@ -31,13 +31,13 @@ class Board:
 
     Args:
         answered: Whether there is a vote or a failure, bool [n].
-        label: Label index, -1 for none, int16 [n].
-        confidence: NaN for none, float64 [n].
+        label: Label index, -1 for none, int16 [n]; None where more of a vote is needed: then it is looked up.
+        confidence: NaN for none, float64 [n]; likewise.
     """
 
     answered: NDArray[np.bool_]
-    label: NDArray[np.int16]
-    confidence: NDArray[np.float64]
+    label: NDArray[np.int16] | None = None
+    confidence: NDArray[np.float64] | None = None
 
 
 class Stage:
@@ -185,7 +185,8 @@ class Stage:
                 questions.append((key, prompt))
         for row, key, answer, new in answered:
             self.progress.reused += not new
-            await writer.append(self._number, key, (row,), answer if new else None)
+            if new or self._board is None or not self._board.answered[row]:
+                await writer.append(self._number, key, (row,), answer if new else None)
             self._settle(row, answer)
         for question in questions:
             self._began = self._began or monotonic()
@@ -242,7 +243,7 @@ class Stage:
     def _settle_known(self, row: int) -> bool:
         """Settle a row whose answer was there when the run began; tells whether it was."""
         board = self._board
-        if board is None or not board.answered[row]:
+        if board is None or board.label is None or board.confidence is None or not board.answered[row]:
             return False
         self.progress.reused += 1
         self._decide(row, int(board.label[row]), float(board.confidence[row]), None, 0.0)

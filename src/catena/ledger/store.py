@@ -301,6 +301,13 @@ class Ledger:
         row = self._db.execute("SELECT answered, failed FROM totals WHERE link = ?", (link,)).fetchone()
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
+    def asked(self, link: int, n: int) -> NDArray[np.bool_]:
+        """Return which rows have an answer of a link, bool [n]."""
+        asked = np.zeros(n, bool)
+        for (row,) in self._db.execute("SELECT row FROM asked WHERE link = ? AND row < ?", (link, n)):
+            asked[row] = True
+        return asked
+
     def votes_count(self, link: int) -> int:
         """Return how many votes and failures of a link are stored."""
         row = self._db.execute("SELECT votes FROM totals WHERE link = ?", (link,)).fetchone()
