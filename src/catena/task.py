@@ -144,7 +144,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Name = "task"
     data: Columns = Columns()
     policy: Literal["share", "agree"] | dict[str, Any] = "share"
-    aggregate: Literal["rank", "last"] | dict[str, Any] = "rank"
+    aggregate: Literal["rank", "last"] | dict[str, Any] | None = None
     seed: Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)] = 0
     prompt: str | None = None
     system: str | None = None
@@ -177,14 +177,15 @@ def parse_task(text: str, where: str = "task") -> TaskSpec:
     given = convert(_read_yaml(text, where), _File, where)
     labels = _labels(given.labels, where)
     chain = _chain(given.chain, where)
-    aggregate, calibrated = _aggregate(given.aggregate, where)
+    policy = _policy(given.policy, chain, labels, where)
+    aggregate, calibrated = _aggregate(given.aggregate or policy.usual_aggregate, where)
     return TaskSpec(
         name=given.name,
         instruction=given.instruction,
         labels=labels,
         data=given.data,
         chain=chain,
-        policy=_policy(given.policy, chain, labels, where),
+        policy=policy,
         aggregate=aggregate,
         calibrated=calibrated,
         seed=given.seed,

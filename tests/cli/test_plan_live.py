@@ -93,9 +93,7 @@ def test_rows_of_the_pilot_are_counted_once(plan, here, capsys):
     capsys.readouterr()
     assert main(["status", "run", "--json"]) == 0
     links = json.loads(capsys.readouterr().out)["links"]
-    assert [link["answered"] for link in links] == [
-        votes_in(here / "run")[link["link"]] for link in links
-    ]
+    assert [link["answered"] for link in links] == [votes_in(here / "run")[link["link"]] for link in links]
 
 
 def test_a_replay_of_the_votes_gives_the_same_labels(plan, here, tmp_path):
@@ -143,6 +141,25 @@ def test_a_second_plan_buys_nothing(plan, provider):
     before = calls(provider)
     plan("--budget", "0.2x:big")
     assert calls(provider) == before
+
+
+def test_free_links_need_no_budget(plan, here):
+    """The best chain is planned, and nothing is said about money."""
+    text = (here / "task.yaml").read_text("utf-8")
+    tasked = yaml.safe_load(text)
+    tasked["chain"] = [link | {"price": "free"} for link in tasked["chain"]]
+    (here / "free.yaml").write_text(yaml.safe_dump(tasked), "utf-8")
+    document = plan(task="free.yaml")
+    assert document["expected"]["cost_share"] is None
+    assert document["expected"]["accuracy"] > 0.85
+
+
+def test_a_task_without_data_is_explained(here, capsys):
+    """A folder of votes goes alone, a task with its data."""
+    assert main(["plan", "task.yaml"]) == 2
+    assert "Write catena plan TASK DATA --out RUN" in capsys.readouterr().err
+    assert main(["plan", str(here), "data.csv", "--out", "run"]) == 2
+    assert "takes no DATA" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

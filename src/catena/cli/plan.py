@@ -53,8 +53,13 @@ def command(output: Any, /, source: Path, data: Path | None, out: Path | None, *
     from catena.evaluate.budget import parse_budget, parse_target
 
     money, aim = asked.pop("budget"), asked.pop("target")
-    budget = parse_budget(money or "1x") if money or not aim else None
+    budget = parse_budget(money) if money else None
     target = parse_target(aim) if aim else None
+    if source.is_dir() != (data is None):
+        raise InputError(
+            f"{source} is {'a folder of votes: it takes no DATA' if source.is_dir() else 'no folder of votes'}.",
+            "Write catena plan TASK DATA --out RUN, or catena plan VOTES.",
+        )
     if data is None:
         if out is not None or asked.pop("reference") is not None:
             raise InputError(
@@ -104,6 +109,7 @@ def _plan_recorded(
     rest = np.setdiff1d(np.arange(len(table)), rows)
     sample = take(table, logprobs, rows, ties(table.item_ids.tolist(), seed))
     planner = Planner(sample, len(rest), seed, target.metric if target else metric)
+    budget = _usual(budget, target, planner)
     plan = planner.plan(budget, target)
     others, decided, figures = held_out(plan, table, logprobs, rest)
     if labels:
@@ -166,6 +172,7 @@ def _plan_live(
         for warning in watcher.warnings:
             output.warn(warning)
     planner = Planner(found.sample, found.rows - len(found.sample), seed, target.metric if target else metric)
+    budget = _usual(budget, target, planner)
     plan = planner.plan(budget, target)
     file = task or out / "plan.yaml"
     write_planned_task(given, plan.planned, file)
@@ -192,6 +199,15 @@ def _plan_live(
         output.say(
             f"Run it; the votes of the pilot are not bought again: catena run {file} {data} --out {out}"
         )
+
+
+def _usual(budget: Any, target: Any, planner: Any) -> Any:
+    """Return the budget; where neither it nor a target was asked for, what the best link costs, or any where all are free."""
+    from catena.evaluate.budget import parse_budget
+
+    if budget or target:
+        return budget
+    return parse_budget("1x" if planner.paid.any() else "1usd/1k")
 
 
 def _refuse(file: Path | None, votes: Path, option: str) -> None:
@@ -247,14 +263,22 @@ def _show(output: Any, document: dict[str, Any]) -> None:
     rest = " More of the budget would buy nothing." if document["rest_buys_nothing"] else ""
     output.say(
         f"Take {' > '.join(document['chain'])}: {expected['accuracy']:.1%} accuracy expected "
-        f"({expected['accuracy_low']:.1%} to {expected['accuracy_high']:.1%}) at {_times(expected['cost_share'])} of what "
-        f"{document['reference']} alone costs.{rest}"
+        f"({expected['accuracy_low']:.1%} to {expected['accuracy_high']:.1%}) {_at(document)}.{rest}"
     )
     output.say(f"The pilot of {pilot['n']:,} items cost {money(pilot['cost_usd'])}. {_pays(document)}")
 
 
+def _at(document: dict[str, Any]) -> str:
+    share = document["expected"]["cost_share"]
+    return (
+        "for nothing" if share is None else f"at {_times(share)} of what {document['reference']} alone costs"
+    )
+
+
 def _pays(document: dict[str, Any]) -> str:
     rows, reference = document["pays_from_rows"], document["reference"]
+    if document["expected"]["cost_share"] is None:
+        return "All links are free."
     if rows is None:
         return f"The plan does not cost less than {reference} alone: it pays by its accuracy only."
     return f"Against {reference} alone, the plan has saved that after {rows:,} rows."

@@ -100,6 +100,8 @@ def _write(task: TaskSpec, path: Path, heading: str) -> None:
         for key, value in said.items()
         if getattr(task, key) != getattr(usual, key) and key != "calibrated"
     }
+    if task.policy.rule != "share":
+        said["aggregate"] = task.aggregate
     described = any(task.labels.values())
     said["labels"] = dict(task.labels) if described else list(task.labels)
     said["chain"] = [{"name": link.name, "kind": link.kind, **link.options} for link in task.chain]

@@ -14,6 +14,8 @@ from catena.evaluate.search import Candidate, Found
 
 __all__ = ["summary"]
 
+LESS = 0.99  # of what the reference costs: more is not said to save anything
+
 
 def summary(
     planner: Planner,
@@ -46,7 +48,7 @@ def summary(
         "expected": _expected(plan.found, one) | {"macro_f1": plan.found.macro_f1},
         "held_out": held_out,
         "best_single": _single(planner.best_single, others or planner.pilot),
-        "pays_from_rows": math.ceil(spent / (one - plan.found.usd)) if one > plan.found.usd else None,
+        "pays_from_rows": math.ceil(spent / (one - plan.found.usd)) if plan.found.usd < LESS * one else None,
         "rest_buys_nothing": plan.reached is None
         and plan.asked is not None
         and plan.found.usd < 0.98 * plan.asked,

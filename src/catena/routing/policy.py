@@ -50,6 +50,11 @@ class Policy(
         return next((name for name in RULES if getattr(self, name) is not None), "share")
 
     @property
+    def usual_aggregate(self) -> Literal["rank", "last"]:
+        """What labels are taken from unless the task says: `rank` belongs to shares, elsewhere the keeping link decides."""
+        return "rank" if self.rule == "share" else "last"
+
+    @property
     def by_own_confidence(self) -> bool:
         """Whether it looks at nothing but how sure a link is of its own vote."""
         return self.rule != "agree" and self.rank_by == "confidence"
