@@ -21,8 +21,8 @@ Rows = NDArray[np.int64]
 Buying = Generator[Rows, Floats, float]
 
 BLOCK = 16_384  # items that are ranked together
-STEPS = 64  # at least, to buy all items that reach a link; in the last block
-FEWER = 8  # in the blocks before it, whose rests are carried on
+STEPS = 8  # at least, to buy all items that reach a link; each is one more wait for a whole step of calls
+FEWER = 4  # in all blocks but the last, whose rests are carried on
 REST = 0.01  # of the items that reach a link: what is left to the next block rather than bought one by one
 CHEAPEST = 0.05  # of the mean: no call is foretold to cost less
 
@@ -101,7 +101,7 @@ def buy_within(order: Rows, price: Floats, paid: Floats, cap: float) -> int:
 def buying(order: Rows, price: Floats, cap: float, steps: int = STEPS, rest: float = 0.0) -> Buying:
     """Yield the items to buy, step by step; is sent what each step really cost, [step], and returns the sum, USD.
 
-    Each step buys a 64th of the items or half of what the rest of the cap is foretold to pay for, whichever is less, and
+    Each step buys an eighth of the items or half of what the rest of the cap is foretold to pay for, whichever is less, and
     at least one item. So steps shrink to single items towards the cap, and what was foretold wrongly costs little.
 
     Args:
