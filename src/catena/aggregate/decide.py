@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.aggregate.last import last
+from catena.aggregate.minmax import minmax, scaled
 from catena.aggregate.rank import normalised_ranks, rank
 from catena.routing import least_first, route_by_share
 
 __all__ = ["RULES", "Decision", "decide", "decide_so_far"]
 
-RULES = ("rank", "last")
+RULES = ("rank", "last", "minmax")
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,15 @@ class Decision:
         """Whose vote each item takes under `rank`; -1 for none, int16 [n]."""
         return rank(normalised_ranks(self.seen, self.confidence, self.order))
 
+    @cached_property
+    def minmax(self) -> NDArray[np.int16]:
+        """Whose vote each item takes under `minmax`; -1 for none, int16 [n]."""
+        return minmax(scaled(self.seen, self.confidence))
+
     def source(self, rule: str) -> NDArray[np.int16]:
-        """Whose vote each item takes under the named rule."""
-        return self.rank if rule == "rank" else self.last
+        """Whose vote each item takes under the named rule, one of RULES."""
+        found: NDArray[np.int16] = getattr(self, rule)
+        return found
 
     def labels(self, rule: str, label: NDArray[np.int16]) -> NDArray[np.int16]:
         """Return the label index of each item under a rule, -1 where it has none, int16 [n]."""

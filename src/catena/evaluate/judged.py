@@ -1,0 +1,298 @@
+"""What is evaluated: votes, and the labels made of them, beside gold; from a run or from a vote table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catena.aggregate import RULES, Decision
+from catena.data.cells import as_text
+from catena.data.distributions import read_logprobs
+from catena.data.votes import VoteTable, read_columns
+from catena.engine.results import RunVotes, check_labels, decide_run, run_gold, run_votes
+from catena.errors import DataError, InputError, places
+from catena.evaluate.simulate import Simulator
+from catena.ledger import Ledger
+from catena.routing import least_first
+from catena.task import TaskSpec
+from catena.types import Vote
+
+__all__ = [
+    "Judged",
+    "Result",
+    "column_of_run",
+    "column_of_votes",
+    "exported",
+    "judged_run",
+    "judged_votes",
+    "read_result",
+]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The labels that a chain came to.
+
+    Args:
+        name: Of the rule that made them.
+        label: Label index, -1 where unlabelled, int16 [n].
+        confidence: As exported, NaN where there is none, [n].
+        probable: Whether the confidence is the probability that the label is right.
+        steps: What each link found and left: the label of an item after it, -1 for none, int16 [m, n]; None where it is
+            not known which links an item went through.
+    """
+
+    name: str
+    label: NDArray[np.int16]
+    confidence: Floats
+    probable: bool
+    steps: NDArray[np.int16] | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Votes of m links about n items beside gold.
+
+    Args:
+        links: Their names, in the order of the chain where there is one.
+        labels: The labels, in the order of every label index here.
+        gold: -1 where unknown, int16 [n].
+        label: The votes, -1 for none, int16 [m, n].
+        confidence: NaN where there is none, [m, n].
+        asked: Whether there is a vote or a failure, bool [m, n].
+        reached: Whether the item reached the link in the chain; as `asked` where there is no chain, bool [m, n].
+        chance: Probability of the label by the link itself, NaN where it gives none, [m, n].
+        result: What the chain came to, where there is one.
+        aggregates: The labels by each rule of aggregation, where there is a chain, int16 [n] each.
+    """
+
+    links: tuple[str, ...]
+    labels: tuple[str, ...]
+    gold: NDArray[np.int16]
+    label: NDArray[np.int16]
+    confidence: Floats
+    asked: NDArray[np.bool_]
+    reached: NDArray[np.bool_]
+    chance: Floats | None
+    result: Result | None
+    aggregates: dict[str, NDArray[np.int16]]
+
+    def __len__(self) -> int:
+        return len(self.gold)
+
+
+def judged_run(ledger: Ledger, task: TaskSpec, *, chances: bool = True) -> Judged:
+    """Return the votes of a finished run and its labels as exported.
+
+    Args:
+        ledger: Of the run.
+        task: The run's.
+        chances: Whether to read the links' probabilities too, which takes longer.
+
+    Raises:
+        InputError: The run is not finished, or there is no gold.
+    """
+    if ledger.get("finished") is None:
+        raise InputError(
+            f"{ledger.folder}: the run is not finished.", "Run the same catena run command to go on."
+        )
+    votes, gold = run_votes(ledger, task), run_gold(ledger, task)
+    if not (gold >= 0).any():
+        raise InputError(
+            f"{ledger.folder}: there is no gold to evaluate against.",
+            "Name its column: data: {gold: COLUMN}.",
+        )
+    decision = _decision(ledger, votes, task)
+    label, confidence = exported(ledger, votes.labels)
+    name = task.aggregate if isinstance(task.aggregate, str) else "calibrated"
+    return Judged(
+        votes.links,
+        votes.labels,
+        gold,
+        votes.label,
+        votes.confidence,
+        votes.answered,
+        decision.reached,
+        _chances_of_run(ledger, votes) if chances else None,
+        Result(name, label, confidence, name not in RULES, steps(decision.reached, votes.label)),
+        {rule: decision.labels(rule, votes.label) for rule in RULES},
+    )
+
+
+def _decision(ledger: Ledger, votes: RunVotes, task: TaskSpec) -> Decision:
+    """Return which links each item reached, whatever the policy, with what the rules make of it."""
+    found: Any = decide_run(ledger, votes, task)
+    if isinstance(found, Decision):
+        return found
+    voted = votes.label >= 0
+    order = least_first(voted, votes.confidence, votes.tie)
+    return Decision(found.kept_by, found.reached, voted & found.reached, votes.confidence, order)
+
+
+def exported(ledger: Ledger, labels: Sequence[str]) -> tuple[NDArray[np.int16], Floats]:
+    """Return the labels of a run, -1 where there is none, and their confidences as they stand in the exported file.
+
+    Raises:
+        InputError: The file is missing, or is not what was written.
+    """
+    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
+
+    table = pq.read_table(check_labels(ledger), columns=["label", "confidence"])
+    index: dict[str | None, int] = {label: at for at, label in enumerate(labels)}
+    label = np.fromiter((index.get(each, -1) for each in table["label"].to_pylist()), np.int16, len(table))
+    return label, table["confidence"].to_numpy().astype(float)
+
+
+def _chances_of_run(ledger: Ledger, votes: RunVotes) -> Floats:
+    chance = np.full(votes.label.shape, np.nan)
+    numbers = ledger.links()
+    for at, name in enumerate(votes.links):
+        for row, _, answer, _ in ledger.answers(numbers[name][0]):
+            if isinstance(answer, Vote) and answer.logprobs is not None and votes.label[at, row] >= 0:
+                said = answer.logprobs[votes.label[at, row]]
+                chance[at, row] = np.nan if said is None else min(1.0, float(np.exp(said)))
+    return chance
+
+
+def column_of_run(ledger: Ledger, task: TaskSpec, column: str) -> list[str | None]:
+    """Return a column of a run's rows as text.
+
+    Raises:
+        InputError: There is no such column.
+    """
+    known = ledger.get("columns")
+    if column not in known:
+        raise InputError(f"--by {column}: there is no such column.", f"The columns are {places(known)}.")
+    own = {task.data.text: "text", task.data.id: "id", task.data.target: "target", task.data.gold: "gold"}
+    if column in own:
+        return [getattr(item, own[column]) for block in ledger.all_items() for item in block]
+    return [as_text(item.fields.get(column)) for block in ledger.all_items() for item in block]
+
+
+def column_of_votes(folder: Path, column: str) -> list[str | None]:
+    """Return a column of a vote table's items as text.
+
+    Raises:
+        DataError: There is no such column, or it can't be read.
+    """
+    values: list[str | None] = read_columns(folder / "items.parquet", [column], [])[column].to_pylist()
+    return values
+
+
+def judged_votes(
+    folder: Path,
+    votes: VoteTable,
+    chain: Sequence[str] = (),
+    share: Sequence[str] | None = None,
+    rule: str = "rank",
+    seed: int = 0,
+) -> Judged:
+    """Return the votes of a vote table; with a chain, those of its links and what it comes to.
+
+    Args:
+        folder: The vote table's, for the probabilities in it.
+        votes: The same table.
+        chain: Links in order; all of them, each for itself, unless said.
+        share: What each link of the chain keeps; equal unless said.
+        rule: One of `aggregate.RULES`.
+        seed: Settles ties.
+
+    Raises:
+        DataError: There is no gold, or a link is unknown.
+        InputError: Shares that don't fit the chain.
+    """
+    if not (votes.gold >= 0).any():
+        raise DataError(
+            f"{folder}: there is no gold to evaluate against.", "items.parquet needs a column gold."
+        )
+    words = read_logprobs(folder, votes)
+    at = [votes.links.index(name) for name in chain] if set(chain) <= set(votes.links) else []
+    result, aggregates, reached = None, {}, votes.recorded
+    if chain:
+        decision = Simulator(votes, seed).decide(chain, share)
+        votes = votes.chain(chain)
+        words = None if words is None else words[at]
+        reached = decision.reached
+        aggregates = {each: decision.labels(each, votes.label) for each in RULES}
+        source = decision.source(rule)
+        sure = votes.confidence[np.maximum(source, 0), np.arange(len(votes))]
+        found = steps(reached, votes.label)
+        result = Result(
+            rule, aggregates[rule], np.where(source >= 0, sure, np.nan), probable=False, steps=found
+        )
+    chance = None if words is None else _chances(words, votes.label)
+    return Judged(
+        votes.links,
+        votes.labels,
+        votes.gold,
+        votes.label,
+        votes.confidence,
+        votes.recorded,
+        reached,
+        chance,
+        result,
+        aggregates,
+    )
+
+
+def _chances(logprobs: NDArray[np.float32], label: NDArray[np.int16]) -> Floats:
+    said = np.take_along_axis(logprobs, np.maximum(label, 0)[..., None].astype(np.int64), 2)[..., 0]
+    chance: Floats = np.minimum(np.exp(said.astype(float)), 1.0)
+    return np.where(label >= 0, chance, np.nan)
+
+
+def read_result(path: Path, votes: VoteTable) -> tuple[Result, NDArray[np.bool_]]:
+    """Read labels from a Parquet file with item_id, label and, where known, confidence.
+
+    Confidences that all lie in [0, 1] are taken for probabilities that the labels are right.
+
+    Args:
+        path: As `catena plan --labels` writes it.
+        votes: Of the same items.
+
+    Returns:
+        The labels, and which items the file has, bool [n].
+
+    Raises:
+        DataError: An item is not in the table or there twice, or a label is none of the labels.
+    """
+    table = read_columns(path, ["item_id", "label"], ["confidence"])
+    rows = {item: row for row, item in enumerate(votes.item_ids.tolist())}
+    ids = table["item_id"].to_pylist()
+    unknown = [str(item) for item in ids if item not in rows]
+    if unknown:
+        raise DataError(f"{path}: not in the vote table: {places(unknown)}.")
+    at = np.array([rows[item] for item in ids], np.int64)
+    if len(np.unique(at)) < len(at):
+        raise DataError(f"{path}: an item_id occurs more than once.", "Every item needs one label.")
+    index: dict[str | None, int] = {None: -1} | {label: k for k, label in enumerate(votes.labels)}
+    texts = table["label"].to_pylist()
+    outside = sorted({text for text in texts if text not in index})
+    if outside:
+        raise DataError(f"{path}: none of the labels: {places(outside)}.")
+    label, confidence, here = (
+        np.full(len(votes), -1, np.int16),
+        np.full(len(votes), np.nan),
+        np.zeros(len(votes), bool),
+    )
+    label[at], here[at] = [index[text] for text in texts], True
+    if "confidence" in table.column_names:
+        confidence[at] = table["confidence"].to_numpy()
+    known = confidence[np.isfinite(confidence)]
+    probable = bool(len(known)) and bool(((known >= 0) & (known <= 1)).all())
+    return Result(path.name, label, confidence, probable), here
+
+
+def steps(reached: NDArray[np.bool_], label: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return the label of each item after each link: its own vote, or what stood before, int16 [m, n]."""
+    found = np.where(reached[0], label[0], -1).astype(np.int16)
+    steps = [found]
+    for here, votes in zip(reached[1:], label[1:], strict=True):
+        found = np.where(here & (votes >= 0), votes, found).astype(np.int16)
+        steps.append(found)
+    return np.array(steps)
