@@ -24,7 +24,9 @@ __all__ = ["command"]
 @click.option(
     "--items", type=click.Path(path_type=Path), help="With --crowd: only these item_ids, one a line."
 )
-@click.option("--trials", type=int, default=20, show_default=True, help="How often to route at random.")
+@click.option(
+    "--trials", type=int, default=20, show_default=True, help="How often to route at random; 0: not."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Settles ties.")
 @click.option(
     "--labels", type=click.Path(path_type=Path), help="Write item_id, kept_by, last and rank to this file."
@@ -85,7 +87,8 @@ def command(
             _show(output, results)
         return
     decision = simulator.decide(names, shares)
-    result = simulator.describe(names, decision) | {"random": simulator.random(names, shares, trials)}
+    chance = simulator.random(names, shares, trials) if trials else None
+    result = simulator.describe(names, decision) | {"random": chance}
     if labels:
         simulator.write_labels(names, decision, labels)
     _warn(output, [result])
@@ -186,7 +189,7 @@ def _show(output: Any, results: list[dict[str, Any]]) -> None:
         figures = [
             result["aggregates"][rule][key] for rule in ("rank", "last") for key in ("accuracy", "macro_f1")
         ]
-        figures += [result["aggregates"]["minmax"]["accuracy"], result["random"]["accuracy"]]
+        figures += [result["aggregates"]["minmax"]["accuracy"], (result["random"] or {}).get("accuracy")]
         rows.append(
             [
                 " > ".join(result["chain"]),

@@ -52,14 +52,14 @@ class Simulator:
         Args:
             chain: Links in order.
             share: What each keeps; equal unless said.
-            trials: How often to route at random.
+            trials: How often to route at random; not at all for 0.
 
         Raises:
             DataError: An unknown or repeated link.
-            InputError: Shares that don't fit the chain, or no trial.
+            InputError: Shares that don't fit the chain, or a negative number of trials.
         """
         found = self.describe(chain, self.decide(chain, share))
-        return found | {"random": self.random(chain, share, trials)}
+        return found | {"random": self.random(chain, share, trials) if trials else None}
 
     def describe(self, chain: Sequence[str], decision: Decision) -> dict[str, Any]:
         """Return the figures of a decision, ready for JSON. Costs are those that are known; None where none is.
@@ -102,7 +102,7 @@ class Simulator:
         """For each link, whether any cost is known, and the cost of each item, 0 where there is none."""
         found = []
         for cost, recorded in zip(self.votes.cost_usd, self.votes.recorded, strict=True):
-            found.append((not np.isnan(cost).all(), np.where(recorded, np.nan_to_num(cost, nan=0.0), 0.0)))
+            found.append((not np.isnan(cost).all(), np.where(recorded & ~np.isnan(cost), cost, 0.0)))
         return found
 
     def _oracle(self, at: Sequence[int], reached: NDArray[np.bool_]) -> dict[str, float | None]:
