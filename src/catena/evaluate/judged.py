@@ -142,10 +142,16 @@ def exported(ledger: Ledger, labels: Sequence[str]) -> tuple[NDArray[np.int16], 
     """
     import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
 
-    table = pq.read_table(check_labels(ledger), columns=["label", "confidence"])
+    file = pq.ParquetFile(check_labels(ledger))
     index: dict[str | None, int] = {label: at for at, label in enumerate(labels)}
-    label = np.fromiter((index.get(each, -1) for each in table["label"].to_pylist()), np.int16, len(table))
-    return label, table["confidence"].to_numpy().astype(float)
+    label, confidence = (np.empty(file.metadata.num_rows, kind) for kind in (np.int16, float))
+    start = 0
+    for batch in file.iter_batches(columns=["label", "confidence"]):
+        stop = start + len(batch)
+        label[start:stop] = [index.get(each, -1) for each in batch["label"].to_pylist()]
+        confidence[start:stop] = batch["confidence"].to_numpy(zero_copy_only=False)
+        start = stop
+    return label, confidence
 
 
 def _chances_of_run(ledger: Ledger, votes: RunVotes) -> Floats:

@@ -1,4 +1,4 @@
-"""The benchmark of class shares, on one recorded set."""
+"""The benchmark of class shares, on the recorded sets."""
 
 import os
 from pathlib import Path
