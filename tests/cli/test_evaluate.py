@@ -133,6 +133,20 @@ def test_by_column(run, ask):
     assert {row["of"] for row in links["values"]} == set(LINKS)
 
 
+def test_values_that_drive_a_terminal_are_quoted(here, capsys):
+    """A column is data: its escape sequences are shown, not obeyed."""
+    write_votes(
+        here / "odd",
+        [vote("a"), vote("b")],
+        pa.table({"item_id": ["a", "b"], "topic": ["\x1b[31mred", "[bold]"], "gold": ["favor", "favor"]}),
+    )
+    assert main(["evaluate", "--votes", "odd", "--by", "topic"]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "x1b[31mred" in shown
+    assert "[bold]" in shown
+
+
 def test_probabilities_of_links_are_their_own(run, ask):
     """The calibration of a link is that of its exponentiated log-probabilities; `rank` gives no probability."""
     found = ask("evaluate", run)

@@ -104,7 +104,7 @@ def _of_votes(
     import numpy as np
 
     from catena.data.votes import read_votes
-    from catena.evaluate.judged import column_of_votes, judged_votes, read_result
+    from catena.evaluate.judged_votes import column_of_votes, judged_votes, read_result
 
     table = read_votes(folder)
     for note in table.notes:

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from catena.cli.tables import table
+from catena.data.cells import one_line
 
 __all__ = ["further_tables", "group_table"]
 
@@ -31,7 +32,7 @@ def further_tables(document: Mapping[str, Any], wanted: Sequence[str], width: in
 def group_table(by: Mapping[str, Any]) -> Table:
     """Return the scores for each value of a column, and their means."""
     several = len(by["mean"]) > 1
-    rows = [_group(row["value"], row, f"{row['n']:,}", several) for row in by["values"]]
+    rows = [_group(one_line(row["value"]), row, f"{row['n']:,}", several) for row in by["values"]]
     rows += [_group("mean", row, "", several) for row in by["mean"]]
     names = [by["column"], *(["labels of"] if several else []), "items", "accuracy", "macro-F1", "micro-F1"]
     return table(f"By {by['column']}", names, rows, left=1 + several)
