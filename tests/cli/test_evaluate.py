@@ -2,7 +2,6 @@
 
 import json
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from catena.cli import main
-from catena.engine.results import decide_run
 from catena.evaluate.metrics import score
 from tables import vote, write_votes
 
@@ -249,15 +247,3 @@ def test_without_gold_there_is_nothing_to_evaluate(here, capsys):
     write_votes(here / "bare", [vote("a"), vote("b")])
     assert main(["evaluate", "--votes", "bare"]) == 2
     assert "there is no gold to evaluate against" in capsys.readouterr().err
-
-
-def test_a_run_of_any_policy_is_evaluated(run, ask, monkeypatch):
-    """Of the decision only the links that each item reached are asked for; the result is what was exported."""
-    before = ask("evaluate", run)
-
-    def decide(*given):
-        found = decide_run(*given)
-        return SimpleNamespace(kept_by=found.kept_by, reached=found.reached)
-
-    monkeypatch.setattr("catena.evaluate.judged.decide_run", decide)
-    assert ask("evaluate", run) == before

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.aggregate import RULES, Decision
+from catena.aggregate import RULES
 from catena.data.cells import as_text
 from catena.engine.results import RunVotes, check_labels, decide_run, run_gold, run_votes
 from catena.errors import InputError, places
 from catena.ledger import Ledger
-from catena.routing import least_first
 from catena.task import TaskSpec
 from catena.types import Vote
 
@@ -94,9 +93,8 @@ def judged_run(ledger: Ledger, task: TaskSpec, *, chances: bool = True) -> Judge
             f"{ledger.folder}: there is no gold to evaluate against.",
             "Name its column: data: {gold: COLUMN}.",
         )
-    decision = _decision(ledger, votes, task)
+    decision = decide_run(ledger, votes, task)
     label, confidence = exported(ledger, votes.labels)
-    name = task.aggregate if isinstance(task.aggregate, str) else "calibrated"
     return Judged(
         votes.links,
         votes.labels,
@@ -106,19 +104,15 @@ def judged_run(ledger: Ledger, task: TaskSpec, *, chances: bool = True) -> Judge
         votes.answered,
         decision.reached,
         _chances_of_run(ledger, votes) if chances else None,
-        Result(name, label, confidence, name not in RULES, steps(decision.reached, votes.label)),
+        Result(
+            task.aggregate,
+            label,
+            confidence,
+            probable=task.aggregate not in RULES,
+            steps=steps(decision.reached, votes.label),
+        ),
         {rule: decision.labels(rule, votes.label) for rule in RULES},
     )
-
-
-def _decision(ledger: Ledger, votes: RunVotes, task: TaskSpec) -> Decision:
-    """Return which links each item reached, whatever the policy, with what the rules make of it."""
-    found: Any = decide_run(ledger, votes, task)
-    if isinstance(found, Decision):
-        return found
-    voted = votes.label >= 0
-    order = least_first(voted, votes.confidence, votes.tie)
-    return Decision(found.kept_by, found.reached, voted & found.reached, votes.confidence, order)
 
 
 def exported(ledger: Ledger, labels: Sequence[str]) -> tuple[NDArray[np.int16], Floats]:
