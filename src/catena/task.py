@@ -93,7 +93,7 @@ class TaskSpec(msgspec.Struct, frozen=True):
         data: Which columns are what.
         chain: The links in order, usually cheap to dear.
         policy: Which link keeps an item; equal shares (the paper's) unless said.
-        aggregate: `rank` (the paper's), `last` or `calibrated`.
+        aggregate: `rank` (the paper's), `last`, `minmax` or `calibrated`.
         calibrated: What the aggregate `calibrated` has learned; also what `rank_by: calibrated` ranks by.
         seed: Settles ties.
         prompt: Template of the whole question, where the default one does not do.
@@ -108,7 +108,7 @@ class TaskSpec(msgspec.Struct, frozen=True):
     data: Columns
     chain: tuple[LinkSpec, ...]
     policy: Policy = Policy()
-    aggregate: Literal["rank", "last", "calibrated"] = "rank"
+    aggregate: Literal["rank", "last", "minmax", "calibrated"] = "rank"
     calibrated: Calibrated | None = None
     seed: int = 0
     prompt: str | None = None
@@ -144,7 +144,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Name = "task"
     data: Columns = Columns()
     policy: Literal["share", "agree"] | dict[str, Any] = "share"
-    aggregate: Literal["rank", "last"] | dict[str, Any] | None = None
+    aggregate: Literal["rank", "last", "minmax"] | dict[str, Any] | None = None
     seed: Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)] = 0
     prompt: str | None = None
     system: str | None = None

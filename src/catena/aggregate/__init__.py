@@ -4,6 +4,7 @@ from catena.aggregate.calibrated import Calibrated
 from catena.aggregate.decide import RULES, Decision, Result, decide, decide_by, decide_so_far
 from catena.aggregate.judge import Judge
 from catena.aggregate.last import last
+from catena.aggregate.minmax import minmax, scaled
 from catena.aggregate.rank import normalised_ranks, rank
 from catena.aggregate.votes import Votes
 
@@ -18,6 +19,8 @@ __all__ = [
     "decide_by",
     "decide_so_far",
     "last",
+    "minmax",
     "normalised_ranks",
     "rank",
+    "scaled",
 ]

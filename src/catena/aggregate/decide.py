@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from catena.aggregate.calibrated import Calibrated
 from catena.aggregate.judge import Judge
 from catena.aggregate.last import last
+from catena.aggregate.minmax import minmax, scaled
 from catena.aggregate.rank import normalised_ranks, rank
 from catena.aggregate.votes import Votes
 from catena.routing import exact_shares, least_first, quotas, route_by_share
@@ -22,7 +23,7 @@ from catena.routing.threshold import reaches
 
 __all__ = ["RULES", "Decision", "Result", "decide", "decide_by", "decide_so_far"]
 
-RULES = ("rank", "last")
+RULES = ("rank", "last", "minmax")
 
 
 ALL = slice(None)
@@ -91,9 +92,15 @@ class Decision:
         order = least_first(self.seen, self.confidence, self.tie) if self.given is None else self.given
         return rank(normalised_ranks(self.seen, self.confidence, order))
 
+    @cached_property
+    def minmax(self) -> NDArray[np.int16]:
+        """Whose vote each item takes under `minmax`; -1 for none, int16 [n]."""
+        return minmax(scaled(self.seen, self.confidence))
+
     def source(self, rule: str) -> NDArray[np.int16]:
-        """Whose vote each item takes under `rank` or `last`."""
-        return self.rank if rule == "rank" else self.last
+        """Whose vote each item takes under the named rule, one of RULES."""
+        found: NDArray[np.int16] = getattr(self, rule)
+        return found
 
     def labels(self, rule: str, label: NDArray[np.int16]) -> NDArray[np.int16]:
         """Return the label index of each item under `rank` or `last`, -1 where it has none, int16 [n]."""
