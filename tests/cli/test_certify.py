@@ -102,7 +102,9 @@ def test_the_task_file_routes_as_certified(run, folder, tmp_path):
     found = certify(run, folder, "--task", tmp_path / "task.yaml")
     task = yaml.safe_load((tmp_path / "task.yaml").read_text("utf-8"))
     votes, _ = panel([0.6, 1.3, 2.2], n=400, uneven=0.2)
-    first, second = (np.array(votes.confidence[j]) >= least for j, least in enumerate(task["policy"]["threshold"]))
+    first, second = (
+        np.array(votes.confidence[j]) >= least for j, least in enumerate(task["policy"]["threshold"])
+    )
     assert [link["name"] for link in task["chain"]] == ["link0", "link1", "link2"]
     assert [first.sum(), (second & ~first).sum()] == [link["kept"] for link in found["links"][:2]]
     assert (task["aggregate"], task["labels"]) == ("last", list(votes.labels))
@@ -141,7 +143,9 @@ def test_tampering_is_noticed(run, folder, tmp_path):
         place = document
         for key in path[:-1]:
             place = place[key]
-        place[path[-1]] = value + 1 if isinstance(value, int) else value * 1.001 + 1e-7 if isinstance(value, float) else "x"
+        place[path[-1]] = (
+            value + 1 if isinstance(value, int) else value * 1.001 + 1e-7 if isinstance(value, float) else "x"
+        )
         bad.write_text(json.dumps(document), "utf-8")
         assert run("check", "--certificate", bad)[0] in {1, 2}, path
 
@@ -163,17 +167,25 @@ def test_people_read_the_feasibility_first(folder, capsys):
     """Then the chain, the promise and the calls."""
     assert main(["certify", str(folder), "--chain", "link0,link2", "--agreement", "0.9"]) == 0
     said = capsys.readouterr().out
-    order = [said.index(words) for words in ("Feasibility: link0 disagrees", "keeps from", "With chance 90 %", "It takes")]
+    order = [
+        said.index(words)
+        for words in ("Feasibility: link0 disagrees", "keeps from", "With chance 90 %", "It takes")
+    ]
     assert order == sorted(order)
     assert order[0] == 0
 
 
 def test_a_promise_that_can_not_be_given(run, folder, tmp_path, capsys):
     """Is no error; it is said, and no task file is written."""
-    found = certify(run, folder, "--reference", "gold", "--agreement", "0.97", "--task", tmp_path / "task.yaml")
+    found = certify(
+        run, folder, "--reference", "gold", "--agreement", "0.97", "--task", tmp_path / "task.yaml"
+    )
     assert found["certified"] is False
     assert not (tmp_path / "task.yaml").exists()
-    assert main(["certify", str(folder), "--chain", "link0,link2", "--reference", "gold", "--agreement", "0.97"]) == 0
+    assert (
+        main(["certify", str(folder), "--chain", "link0,link2", "--reference", "gold", "--agreement", "0.97"])
+        == 0
+    )
     assert "nothing can be promised" in capsys.readouterr().err
 
 

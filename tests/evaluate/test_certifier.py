@@ -45,13 +45,17 @@ def test_false_promises_are_rare_on_the_edge(delta):
     """Where the loosest cut is bad by one item and all cuts are as risky, at most delta of 2,000 draws pass it."""
     votes = edge()
     chain = certifier(votes)
-    rate = np.mean([missed(chain, chain.certify(Fraction(9, 10), delta, order)) for order in draws(votes, 2000)])
+    rate = np.mean(
+        [missed(chain, chain.certify(Fraction(9, 10), delta, order)) for order in draws(votes, 2000)]
+    )
     assert 0.2 * delta < rate < delta + 2.4 * np.sqrt(delta * (1 - delta) / 2000)
 
 
 @pytest.mark.parametrize("reference", [None, "gold"])
 @pytest.mark.parametrize("skill", [[0.6, 2.2], [0.5, 1.0, 2.0], [0.3, 0.6, 1.2, 2.0]], ids=len)
-@pytest.mark.parametrize("odd", [{}, {"lost": 0.1}, {"digits": 0}, {"blind": True}], ids=lambda odd: next(iter(odd), "plain"))
+@pytest.mark.parametrize(
+    "odd", [{}, {"lost": 0.1}, {"digits": 0}, {"blind": True}], ids=lambda odd: next(iter(odd), "plain")
+)
 def test_promises_are_kept(skill, reference, odd):
     """Chains of two to four links, whatever their votes are like: at most delta of the draws, within its error."""
     votes, _ = panel(skill, n=300, **odd)

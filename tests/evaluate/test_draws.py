@@ -1,5 +1,6 @@
 """The chance of so few wrong items in a draw without replacement, against counting by hand."""
 
+from itertools import pairwise
 from math import comb
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_more_wrong_items_are_less_likely(data):
     drawn = data.draw(st.integers(0, items))
     found = data.draw(st.integers(0, drawn))
     chances = [chance(items, wrong, drawn, found) for wrong in range(items + 1)]
-    assert all(before >= after - 1e-12 for before, after in zip(chances, chances[1:], strict=False))
+    assert all(before >= after - 1e-12 for before, after in pairwise(chances))
 
 
 def test_more_wrong_than_items_can_not_be():

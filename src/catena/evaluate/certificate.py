@@ -122,8 +122,8 @@ def certify(table: VoteTable, asked: Asked, folder: str) -> tuple[Certifier, Cer
         InputError: Settings that make no sense.
         DataError: Unknown links, or drawn items whose label the reference does not have.
     """
-    _check(asked)
     votes = table.chain(asked.chain)
+    _check(asked)
     labels, known = _reference(table, asked)
     certifier = Certifier(votes, labels, known, own=asked.reference == asked.chain[-1])
     order = drawn_order(table.item_ids.tolist(), asked.seed)
