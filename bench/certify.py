@@ -5,8 +5,8 @@ python bench/certify.py --recorded FOLDER [--draws 1000] [--sets mmlu,emotion,ar
 
 FOLDER holds vote tables; CATENA_RECORDED names it too. The reference is each set's dearest link, delta is 0.1, and the draws
 are those of `catena certify --seed 0, 1, ...`. Every other link followed by the reference is a chain of two; BARGAIN_A of the
-package `bargain` runs on the same chains and orders of drawing. Chains of three begin with the cheapest link. Calls are the
-share of all items that the reference is asked about, drawn or passed on, each counted once. A promise is missed where more
+package `bargain` runs on the same chains and orders of drawing. Chains of three are two neighbours in price and the reference,
+held against the better of their two chains of two. Calls are the share of all items that the reference is asked about, drawn or passed on, each counted once. A promise is missed where more
 labels are wrong than allowed, in all labels of the chain as it is run later, without the drawn items' better labels.
 """
 
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -165,12 +166,12 @@ def pairs(name: str, votes, orders: np.ndarray, *, peer: bool) -> tuple[list[lis
 def triples(name: str, votes, orders: np.ndarray, two: dict[str, list]) -> list[list[str]]:
     """Return the table's rows for chains of three, each against the better of its two chains of two."""
     reference, others = dearest(votes)
-    first, rows = others[0], []
-    three = {link: Chain(votes, (first, link, reference), reference) for link in others[1:]}
+    rows, neighbours = [], list(pairwise(others))
+    three = {each: Chain(votes, (*each, reference), reference) for each in neighbours}
     for at, target in enumerate(TARGETS):
-        found = {link: chain.run(target, orders) for link, chain in three.items()}
+        found = {each: chain.run(target, orders) for each, chain in three.items()}
         best = {
-            key: [min(two[first][at][key], two[link][at][key]) for link in found] for key in ("calls", "cost")
+            key: [min(two[link][at][key] for link in each) for each in found] for key in ("calls", "cost")
         }
         cost = [each["cost"] for each in found.values()]
         rows.append(

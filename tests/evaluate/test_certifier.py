@@ -177,6 +177,17 @@ def test_a_better_last_link_can_be_promised_to_meet_gold():
     assert not missed(chain, found)
 
 
+def test_gold_on_more_items_promises_more():
+    """With another reference than the last link, as many are drawn as are said, and more of the draws lead to a promise."""
+    votes, _ = panel([1.0, 3.0], n=1000)
+    chain, given = certifier(votes, "gold"), []
+    for most in (20, 400):
+        found = [chain.certify(Fraction(88, 100), 0.1, order, most) for order in draws(votes, 20)]
+        assert max(len(each.sample) for each in found) == most
+        given.append(sum(each.cut > 0 for each in found))
+    assert given[0] < given[1]
+
+
 def test_the_draw_is_by_the_ids():
     """The same for a seed, another for another, and other than a pilot's."""
     ids = [f"i{i}" for i in range(500)]

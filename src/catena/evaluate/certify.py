@@ -164,13 +164,16 @@ class Certifier:
             agreement: T, the share of all labels that must be the reference's, 0 to 1.
             delta: The chance that the promise is false, above 0 and below 1.
             order: All rows in the order in which they are drawn: random, and independent of every label.
-            most: The most that may be drawn; fewer are, where more would not save as many calls.
+            most: The most that may be drawn. Unless said, and where the reference is the last link, no more than are worth
+                their calls; another reference is no call that could be saved, so as many are planned as are said.
 
         Raises:
             DataError: The reference or the last link was not asked about a drawn item.
         """
         allowed = math.floor((1 - agreement) * len(self))
-        draws = min(draws_worth(len(self), agreement), len(self) if most is None else most)
+        draws = worth = draws_worth(len(self), agreement)
+        if most is not None:
+            draws = min(most, worth if self.own else len(self))
         fitted = math.floor(draws * FITTED) if self.early > 1 else 0
         fit, rest = order[:fitted], order[fitted:draws]
         score = self._fitted(fit)
