@@ -1,13 +1,15 @@
 """Whether certified chains keep their promise, and what it costs, beside BARGAIN: on recorded votes of real LLMs.
 
 python bench/make_peers.py bargain                                     once
-python bench/certify.py --recorded FOLDER [--draws 1000] [--sets mmlu,emotion,arena] [--without-peer]
+python bench/certify.py --recorded FOLDER [--draws 1000] [--sets mmlu,emotion,arena]
+    [--peer-draws 1000]                                                 BARGAIN runs on the first so many draws; 0 for none
 
 FOLDER holds vote tables; CATENA_RECORDED names it too. The reference is each set's dearest link, delta is 0.1, and the draws
 are those of `catena certify --seed 0, 1, ...`. Every other link followed by the reference is a chain of two; BARGAIN_A of the
 package `bargain` runs on the same chains and orders of drawing. Chains of three are two neighbours in price and the reference,
-held against the better of their two chains of two. Calls are the share of all items that the reference is asked about, drawn or passed on, each counted once. A promise is missed where more
-labels are wrong than allowed, in all labels of the chain as it is run later, without the drawn items' better labels.
+held against the better of their two chains of two. Calls are the share of all items that the reference is asked about,
+drawn or passed on, each counted once; "catena is" compares them on the draws that both ran on. A promise is missed where
+more labels are wrong than allowed, in all labels of the chain as it is run later, without the drawn items' better labels.
 """
 
 import argparse
@@ -52,10 +54,10 @@ class Chain:
         self.wrong = self.certifier.wrong(np.arange(len(votes)))
         self.paid = np.nan_to_num(self.votes.cost_usd).mean(1)
 
-    def run(self, target: str, orders: np.ndarray) -> dict[str, float]:
-        """Return means over draws: calls, cost over the last link's alone, draws, promises given and missed."""
+    def run(self, target: str, orders: np.ndarray) -> dict[str, np.ndarray]:
+        """Return for each draw: calls, cost over the last link's alone, items drawn, promises given and missed."""
         rows = [self._one(target, order) for order in orders]
-        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        return {name: np.array([row[name] for row in rows], float) for name in rows[0]}
 
     def _one(self, target: str, order: np.ndarray) -> dict[str, float]:
         found = self.certifier.certify(Fraction(target), DELTA, order)
@@ -124,39 +126,36 @@ def lower_bound(misses: int, draws: int, level: float = 0.01) -> float:
     return low
 
 
-def pairs(name: str, votes, orders: np.ndarray, *, peer: bool) -> tuple[list[list[str]], dict[str, list]]:
+def pairs(name: str, votes, orders: np.ndarray, peer_draws: int) -> tuple[list[list[str]], dict[str, list]]:
     """Return the table's rows for chains of two, and what each chain did by its first link."""
     reference, others = dearest(votes)
     chains = {link: Chain(votes, (link, reference), reference) for link in others}
     ours = {link: [chain.run(target, orders) for target in TARGETS] for link, chain in chains.items()}
-    theirs = {link: bargain(chain, orders) if peer else None for link, chain in chains.items()}
+    theirs = [bargain(chain, orders[:peer_draws]) if peer_draws else None for chain in chains.values()]
     rows = []
     for at, target in enumerate(TARGETS):
-        mine, other = [ours[link][at] for link in others], [theirs[link] for link in others]
-        calls = [each["calls"] for each in mine]
-        missed = [each["missed"] for each in mine]
-        cells = ["-", "-", "-", "-", "-"]
-        if all(other):
-            their = [each[at]["calls"] for each in other]
-            failed = [each[at]["missed"] for each in other]
-            ratios = np.array(calls) / their
+        mine = [ours[link][at] for link in others]
+        cells = ["-"] * 5
+        if all(theirs):
+            shared = np.array([each["calls"][:peer_draws].mean() for each in mine])
+            calls, failed = (np.array([each[at][key] for each in theirs]) for key in ("calls", "missed"))
             cells = [
-                f"{np.mean(their):.3f}",
-                f"{np.mean(calls) / np.mean(their):.2f}x",
-                f"{ratios.max():.2f}x",
-                f"{np.mean(failed):.1%}",
-                f"{max(failed):.1%}",
+                f"{calls.mean():.3f}",
+                f"{shared.mean() / calls.mean():.2f}x",
+                f"{(shared / calls).max():.2f}x",
+                f"{failed.mean():.1%}",
+                f"{failed.max():.1%}",
             ]
         rows.append(
             [
                 name,
                 target,
                 str(len(others)),
-                f"{np.mean([chains[link].hindsight(target) for link in others]):.3f}",
-                f"{np.mean(calls):.3f}",
+                f"{np.mean([chain.hindsight(target) for chain in chains.values()]):.3f}",
+                f"{mean(mine, 'calls'):.3f}",
                 *cells[:3],
-                f"{np.mean([each['drawn'] for each in mine]):.0f}",
-                *misses(missed, len(orders)),
+                f"{mean(mine, 'drawn'):.0f}",
+                *misses(mine),
                 *cells[3:],
             ]
         )
@@ -169,22 +168,23 @@ def triples(name: str, votes, orders: np.ndarray, two: dict[str, list]) -> list[
     rows, neighbours = [], list(pairwise(others))
     three = {each: Chain(votes, (*each, reference), reference) for each in neighbours}
     for at, target in enumerate(TARGETS):
-        found = {each: chain.run(target, orders) for each, chain in three.items()}
+        found = [chain.run(target, orders) for chain in three.values()]
         best = {
-            key: [min(two[link][at][key] for link in each) for each in found] for key in ("calls", "cost")
+            key: [min(two[link][at][key].mean() for link in each) for each in three]
+            for key in ("calls", "cost")
         }
-        cost = [each["cost"] for each in found.values()]
+        cost = [each["cost"].mean() for each in found]
         rows.append(
             [
                 name,
                 target,
                 str(len(three)),
-                f"{np.mean([each['calls'] for each in found.values()]):.3f}",
+                f"{mean(found, 'calls'):.3f}",
                 f"{np.mean(best['calls']):.3f}",
                 f"{np.mean(cost):.2f}x",
                 f"{np.mean(best['cost']):.2f}x",
                 str(sum(c < b for c, b in zip(cost, best["cost"], strict=True))),
-                *misses([each["missed"] for each in found.values()], len(orders)),
+                *misses(found),
             ]
         )
     return rows
@@ -197,9 +197,8 @@ def against_gold(name: str, votes, orders: np.ndarray) -> list[list[str]]:
     target, rows = f"{math.floor(100 * (accuracy - BELOW)) / 100:.2f}", []
     for names in ((others[-1], reference), (others[0], others[-1], reference)):
         found = Chain(votes, names, "gold").run(target, orders)
-        low = lower_bound(round(found["missed"] * len(orders)), len(orders))
-        given = [f"{found['calls']:.3f}", f"{found['promised']:.1%}", f"{found['missed']:.1%}", f"{low:.1%}"]
-        rows.append([name, " > ".join(names), target, *given])
+        given = [f"{found['calls'].mean():.3f}", f"{found['promised'].mean():.1%}"]
+        rows.append([name, " > ".join(names), target, *given, *misses([found])[1:]])
     return rows
 
 
@@ -210,10 +209,16 @@ def dearest(votes) -> tuple[str, list[str]]:
     return reference, others
 
 
-def misses(rates: Sequence[float], draws: int) -> list[str]:
+def mean(found: Sequence[dict[str, np.ndarray]], key: str) -> float:
+    """Return the mean over chains and draws."""
+    return float(np.mean([each[key] for each in found]))
+
+
+def misses(found: Sequence[dict[str, np.ndarray]]) -> list[str]:
     """Return the mean and the worst of some chains' rates of missed promises, and the lower bound of the worst."""
-    low = lower_bound(round(max(rates) * draws), draws)
-    return [f"{np.mean(rates):.1%}", f"{max(rates):.1%}", f"{low:.1%}"]
+    worst = max((each["missed"] for each in found), key=np.mean)
+    low = lower_bound(int(worst.sum()), len(worst))
+    return [f"{mean(found, 'missed'):.1%}", f"{worst.mean():.1%}", f"{low:.1%}"]
 
 
 def main() -> None:
@@ -226,7 +231,7 @@ def main() -> None:
     parser.add_argument("--recorded", type=Path, default=os.environ.get("CATENA_RECORDED"))
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--sets", default="mmlu,emotion,arena")
-    parser.add_argument("--without-peer", action="store_true")
+    parser.add_argument("--peer-draws", type=int, default=1000)
     given = parser.parse_args()
     start, two, three, gold = time.perf_counter(), [], [], []
     try:
@@ -236,7 +241,7 @@ def main() -> None:
             votes = read_votes(Path(given.recorded) / name)
             ids = votes.item_ids.tolist()
             orders = np.array([drawn_order(ids, seed) for seed in range(given.draws)])
-            rows, ours = pairs(name, votes, orders, peer=not given.without_peer)
+            rows, ours = pairs(name, votes, orders, given.peer_draws)
             two += rows
             three += triples(name, votes, orders, ours)
             gold += against_gold(name, votes, orders)

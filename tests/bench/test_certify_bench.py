@@ -40,8 +40,8 @@ def test_a_chain_is_between_hindsight_and_everything(certify):
     chain = certify.Chain(votes, ("link0", "link1"), "link1")
     orders = np.array([np.random.default_rng(seed).permutation(600) for seed in range(30)])
     did = chain.run("0.9", orders)
-    assert chain.hindsight("0.9") < did["calls"] < 1
-    assert did["missed"] <= 0.25
+    assert chain.hindsight("0.9") < did["calls"].mean() < 1
+    assert did["missed"].mean() <= 0.25
     wrong = chain.wrong[0, chain.surest_first()]
     kept = round((1 - chain.hindsight("0.9")) * 600)
     assert wrong[:kept].sum() <= Fraction(1, 10) * 600 < wrong[: kept + 1].sum()
