@@ -29,6 +29,7 @@ COMMANDS = (
     "estimate",
     "simulate",
     "plan",
+    "certify",
 )
 
 
