@@ -199,6 +199,23 @@ def test_cancelled_after_a_stop(run):
     assert votes_in(out) == {"small": 25}
 
 
+def test_deleted_at_the_provider(run):
+    """Batches that the provider has deleted are neither cancelled nor waited for: the next run asks their rows again."""
+    provider, command, out, process = run
+    process.send_signal(signal.SIGINT)
+    finish(process)
+    gone = [each["batch"] for each in listed(out, "list")]
+    provider.control(**RELEASED, forgotten=gone)
+    assert listed(out, "cancel") == []
+    code, _, err = finish(start(*command))
+    assert code == 0, err
+    assert all(f"batch {name} is gone at the provider (HTTP 404" in err for name in gone)
+    assert votes_in(out) == {"small": 25}
+    assert [each["state"] for each in listed(out, "list")] == ["lost"] * 3 + ["harvested"] * 3
+    code, said, err = finish(start("batch", "list", out))
+    assert (code, "lost (HTTP 404: There is no" in said) == (0, True), err
+
+
 def listed_one(out, batch):
     """Cancel one batch and return what is said of it."""
     code, said, err = finish(start("batch", "cancel", out, batch, "--json"))

@@ -9,7 +9,7 @@ from catena.errors import InputError, LinkError
 from catena.ledger import Ledger
 from catena.ledger.batches import BatchRecord
 from catena.links import open_link
-from catena.links.client import CallError
+from catena.links.client import CallError, GoneError
 
 __all__ = ["cancel_batches"]
 
@@ -63,6 +63,8 @@ async def _cancel(
                 if remote is not None:
                     await batching.cancel(remote)
                     asked.append(record)
+            except GoneError:
+                continue  # the next run says so
             except CallError as error:
                 raise LinkError(
                     f"link '{names[record.link]}': batch {record.remote or record.shard} can't be cancelled: "

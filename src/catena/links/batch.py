@@ -75,14 +75,15 @@ class BatchProgress(msgspec.Struct, frozen=True):
     """What a provider says of a batch.
 
     Args:
-        state: `working`; `ended`: there are results, though perhaps not of all; `failed`: there are none and nothing is paid.
+        state: `working`; `ended`: there are results, though perhaps not of all; `failed`: there are none and nothing is
+            paid; `lost`: the provider does not know it, though it may have been paid.
         said: The provider's own word for it.
         done: How many requests have been worked on, as far as it tells.
         cancelled: Whether somebody has asked to cancel it.
         message: Why it failed.
     """
 
-    state: Literal["working", "ended", "failed"]
+    state: Literal["working", "ended", "failed", "lost"]
     said: str
     done: int = 0
     cancelled: bool = False
@@ -139,7 +140,11 @@ class Batching(Protocol):
         ...
 
     def results(self, remote: str) -> AsyncGenerator[Result, None]:
-        """Yield the results of a batch that has ended, in any order, as they come in."""
+        """Yield the results of a batch that has ended, in any order, as they come in.
+
+        Raises:
+            GoneError: The provider has deleted them.
+        """
         ...
 
     async def cancel(self, remote: str) -> None:
