@@ -433,9 +433,11 @@ class _transaction:  # noqa: N801 - a context manager that reads as a word
 def _create(path: Path) -> None:
     """Make an empty ledger that appears whole, so that an empty file is never taken for a new run."""
     new = path.with_name(f"{path.name}.new")
-    for name in (new.name, f"{new.name}-wal", f"{new.name}-shm"):
-        path.with_name(name).unlink(missing_ok=True)
+    for end in ("", "-journal", "-wal", "-shm"):
+        path.with_name(f"{new.name}{end}").unlink(missing_ok=True)
     new.touch(mode=0o600)
-    with contextlib.closing(connect(new, "rw")) as connection:
+    # Without a log beside it: where the disk is full, that would not get into the file, and not be renamed with it.
+    with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
         create(connection)
     new.rename(path)
