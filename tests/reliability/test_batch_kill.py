@@ -1,12 +1,12 @@
 """No batch is ever made twice: killed at every step of a batch's life, stopped, cancelled."""
 
 import json
-import os
 import random
 import signal
 import time
 
 import pytest
+from soak import figure, many
 
 from catena.errors import CatenaError
 from catena.testing.provider import answered, batches, spawn
@@ -25,7 +25,8 @@ from chains import (
 )
 
 LABELS = ["favor", "against", "none"]
-ROUNDS = 50 if os.environ.get("CATENA_SOAK") else 2
+ROUNDS = many(2, 50)
+KILLS = []
 STEPS = {
     "intent written": {"hold": "upload"},
     "file uploaded": {"hold": "create"},
@@ -103,6 +104,12 @@ def test_kill_and_resume(tmp_path, step, at):
     assert {record.remote for record in records} == set(made)
     assert before.get("small", 0) <= votes_in(tmp_path / "r")["small"] == count
     assert label_bytes(tmp_path / "r") == label_bytes(tmp_path / "unbroken")
+    KILLS.append(len(made))
+    figure(
+        "batches",
+        f"{len(KILLS)} kills at six stages, {sum(KILLS):,} batches: 0 made twice, 0 questions asked twice, "
+        "0 votes lost, labels identical to an unbroken run's",
+    )
 
 
 @pytest.fixture(params=KINDS)
