@@ -178,6 +178,32 @@ def test_check_and_repair(whole, provider, tmp_path, capsys):
     assert label_bytes(run) == label_bytes(out)
 
 
+@pytest.mark.parametrize(
+    "spoiled", [b"CREATE TABLE \xa0otes", b"CREATE \nABLE votes", b"CREATE TABLE votes ,"]
+)
+def test_a_table_that_sqlite_can_t_make_out(whole, tmp_path, capsys, spoiled):
+    """Where what SQLite knows of a table is damaged, each command says so in one line, and a repair loses no vote."""
+    task, rows, out = whole
+    run = tmp_path / "r"
+    shutil.copytree(out, run)
+    raw = (run / FILE).read_bytes()
+    whole_one = b"CREATE TABLE votes ("[: len(spoiled)]
+    assert raw.count(whole_one) == 1
+    (run / FILE).write_bytes(raw.replace(whole_one, spoiled))
+    for line in (["status", str(run)], ["results", str(run), "--out", str(tmp_path / "x.csv")]):
+        assert main(line) == 3
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) == 1
+        assert "is damaged" in said
+    stopped = outcome(lambda: Run(task, rows, run).execute())
+    assert isinstance(stopped, LedgerError)
+    assert "\n" not in str(stopped)
+    repair(run, audit(run))
+    assert stored(run) == stored(out)
+    Run(task, rows, run).execute()
+    assert label_bytes(run) == label_bytes(out)
+
+
 def test_header_destroyed(whole, tmp_path):
     """Without its first hundred bytes SQLite opens no file; every vote is found in its pages."""
     task, rows, out = whole
