@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 
 from catena.links.price import Price
-from catena.types import Answer
+from catena.types import Answer, Link
 
 __all__ = [
     "BatchOptions",
@@ -16,6 +16,7 @@ __all__ = [
     "Limits",
     "Result",
     "Sent",
+    "batching_of",
     "custom_id",
     "file_pieces",
     "half",
@@ -150,6 +151,12 @@ class Batching(Protocol):
     async def cancel(self, remote: str) -> None:
         """Ask to cancel a batch; what is answered by then stays."""
         ...
+
+
+def batching_of(link: Link) -> Batching | None:
+    """Return a link's batch endpoint; None where it has none or asks call by call."""
+    batching: Batching | None = getattr(link, "batches", None)
+    return batching
 
 
 def custom_id(shard: str, key: bytes) -> str:
