@@ -7,6 +7,7 @@ import time
 import pytest
 
 from catena.errors import CatenaError
+from catena.ledger import Ledger
 from catena.testing.provider import FakeProvider
 from chains import (
     BATCH,
@@ -149,6 +150,69 @@ def test_refused_batch(tmp_path, kind):
         labels = execute(task, rows_of(texts(5)), tmp_path / "r")
     assert {row["status"] for row in labels} == {"labelled"}
     assert [record.state for record in batches_in(tmp_path / "r")] == ["failed", "harvested"]
+
+
+GONE = {
+    ("openai", "batch"): "batch_1",
+    ("openai", "results"): "batch_1-output",
+    ("anthropic", "batch"): "msgbatch_1",
+    ("anthropic", "results"): "msgbatch_1/results",
+}
+
+
+@kinds
+@pytest.mark.parametrize("what", ["batch", "results"])
+def test_a_batch_that_is_gone(tmp_path, kind, what):
+    """What a provider has deleted is asked again, in one warning; what it may have cost stays charged to the budget."""
+    warned = []
+    with FakeProvider(labels=list(LABELS), forgotten=[GONE[kind, what]]) as provider:
+        link = KINDS[kind](provider, **BATCH, price={"input": 1.0, "output": 2.0})
+
+        def run(calls):
+            task = chain_task(link, data={"id": "id"}, budget={"calls": calls})
+            watch = lambda progress: warned.append(progress.warnings)  # noqa: E731
+            return execute(task, rows_of(texts(5)), tmp_path / "r", watch=watch)
+
+        with pytest.raises(CatenaError, match="the budget is reached: 5 calls of 9 calls are used"):
+            run(9)
+        assert provider.stats()["requests"] == 5
+        labels = run(10)
+        assert provider.stats()["requests"] == 10
+    assert {row["status"] for row in labels} == {"labelled"}
+    (line,) = [line for lines in warned for line in lines if "is gone" in line]
+    assert "batch_1 is gone at the provider (HTTP 404: There is no" in line
+    assert "5 lost" in line
+    lost, harvested = batches_in(tmp_path / "r")
+    assert (lost.state, lost.counts, lost.cost_usd) == ("lost", {"lost": 5}, None)
+    assert lost.said.startswith("HTTP 404")
+    assert (harvested.state, harvested.counts) == ("harvested", {"answered": 5})
+    with Ledger(tmp_path / "r") as ledger:
+        assert ledger.get("lost") == [lost.most_usd, lost.most_tokens, 5]
+
+
+@kinds
+def test_a_batch_that_shows_up_late(tmp_path, kind, monkeypatch):
+    """A batch that its provider does not know at the first look is not given up: it may only have been made just now."""
+    with FakeProvider(labels=list(LABELS), forgotten=[GONE[kind, "batch"]]) as provider:
+
+        async def wait(courier):
+            provider.control(forgotten=[])
+
+        monkeypatch.setattr("catena.engine.courier.Courier._let_settle", wait)
+        execute(task_of(provider, kind), rows_of(texts(5)), tmp_path / "r")
+        assert provider.stats()["requests"] == 5
+    assert [batch.state for batch in batches_in(tmp_path / "r")] == ["harvested"]
+
+
+@kinds
+def test_batches_that_are_always_gone(tmp_path, kind):
+    """Where every batch is deleted, a question is in three of them; then its row has failed, with the reason."""
+    gone = [GONE[kind, "batch"].replace("1", str(number)) for number in (1, 2, 3)]
+    with FakeProvider(labels=list(LABELS), forgotten=gone) as provider:
+        with pytest.raises(CatenaError, match="the provider no longer has its batch"):
+            execute(task_of(provider, kind), rows_of(texts(5)), tmp_path / "r")
+        assert provider.stats()["requests"] == 15
+    assert [batch.state for batch in batches_in(tmp_path / "r")] == ["lost"] * 3
 
 
 @kinds

@@ -8,7 +8,7 @@ import pytest
 from catena.errors import LinkError, TaskError
 from catena.links import open_link
 from catena.links.batch import Sent, custom_id, key_of, lines
-from catena.links.client import CallError
+from catena.links.client import CallError, GoneError
 from catena.testing.provider import FakeProvider
 from catena.types import Failure, Vote
 from chains import BATCH, KINDS, LABELS, chain_task
@@ -127,6 +127,31 @@ def test_cancel(tmp_path, kind):
     assert (before.state, before.cancelled) == ("working", False)
     assert (after.state, after.cancelled) == ("ended", True)
     assert sorted(result.outcome for result in results.values()) == ["answered"] * 2 + ["cancelled"] * 2
+
+
+@kinds
+def test_gone(tmp_path, kind):
+    """A batch that the provider has forgotten is told from an address that is wrong, and so are deleted results."""
+    with FakeProvider(labels=list(LABELS)) as provider:
+        link = link_to(provider, kind)
+        sent, other = file_of(link, tmp_path), file_of(link, tmp_path, shard=OTHER)
+
+        async def steps(batches):
+            gone, kept = await batches.submit(sent), await batches.submit(other)
+            results = {"openai": f"{kept}-output", "anthropic": f"{kept}/results"}[kind]
+            provider.control(forgotten=[gone, results])
+            for work in (batches.cancel(gone), read(batches, gone), read(batches, kept)):
+                with pytest.raises(GoneError, match="HTTP 404: There is no"):
+                    await work
+            assert await batches.find(sent, ()) is None
+            return await batches.progress(gone), await batches.progress(kept)
+
+        gone, kept = work(link, steps)
+        elsewhere = link_to(provider, kind, base_url=f"{provider.base_url}/elsewhere")
+        with pytest.raises(LinkError, match="Check model and base_url"):
+            work(elsewhere, lambda batches: batches.progress("batch_1"))
+    assert (gone.state, kept.state) == ("lost", "ended")
+    assert gone.said.startswith("HTTP 404: There is no")
 
 
 @kinds

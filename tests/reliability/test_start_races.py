@@ -1,14 +1,14 @@
 """Two processes that begin one run at the same moment: one works, the other says who does."""
 
-import os
 import re
 
 import pytest
+from soak import figure, many
 
 from catena.testing.provider import spawn
 from chains import chain_text, finish, label_bytes, openai, rows_of, start, texts, votes_in
 
-RACES = 50 if os.environ.get("CATENA_SOAK") else 3
+RACES = many(3, 50)
 LABELS = ["favor", "against", "none"]
 
 
@@ -36,6 +36,7 @@ def test_one_wins(arguments, tmp_path, number):
     assert (code, other) == (0, 3), (err, said)
     assert re.search(rf"process {winner} on \S+ works on this run", said), said
     assert sum(votes_in(tmp_path / "r").values()) == 40
+    figure("start races", f"{number + 1} races: exactly one won each, the other named the winner")
 
 
 @pytest.mark.parametrize("number", range(max(1, RACES // 3)))

@@ -19,8 +19,10 @@ from catena.engine.harvest import Harvest
 from catena.engine.inbox import Queue
 from catena.engine.spool import Spool, leftovers, sweep
 from catena.errors import CatenaError, LedgerError, LinkError
-from catena.ledger.batches import BatchRecord, at_once, intend, settle
+from catena.ledger import store
+from catena.ledger.batches import BatchRecord, Change, at_once, intend, saw, settle
 from catena.links.batch import BatchProgress, custom_id
+from catena.links.client import GoneError
 from catena.types import Answer, Failure
 
 __all__ = ["BatchAsker", "Desk"]
@@ -190,19 +192,17 @@ class BatchAsker:
         desk, record = self._desk, batch.record
         if seen.state == "failed":
             await self._courier.refuse(batch, seen.message or seen.said)
-        harvest = await self._harvest(batch)
-        harvest.end("cancelled" if seen.cancelled else "expired" if seen.said == "expired" else "missing")
-        if desk.budget.limited:
-            desk.budget.settle(record.most, batch.used)
-        settled = settle(record.shard, harvest.counts, harvest.used.cost_usd or 0.0)
+        harvest = await self._harvest(batch, seen)
+        settled = self._settled(batch, harvest)
         stopped_by_cancel = bool(batch.wanted and seen.cancelled and not batch.known_cancelled)
         again = bool(batch.wanted) and not stopped_by_cancel and not self._stopped
         if again and record.tries >= TRIES and not seen.cancelled:
             await self._end_with(batch, harvest.unfinished)
             again = False
         if said := harvest.said():
+            gone = f" is gone at the provider ({harvest.lost.rstrip('.')})" if harvest.lost else ""
             more = f"; {len(batch.wanted):,} are asked again" if again else ""
-            desk.tell(f"link '{desk.link.name}': batch {record.remote}: {said}{more}.")
+            desk.tell(f"link '{desk.link.name}': batch {record.remote}{gone}: {said}{more}.")
         if not again or not await self._ask_again(batch, settled, counts=not seen.cancelled):
             await desk.writer.do(settled)
         record.path(self._folder).unlink(missing_ok=True)
@@ -213,18 +213,41 @@ class BatchAsker:
                 "The same command asks them again.",
             )
 
-    async def _harvest(self, batch: UnderWay) -> Harvest:
-        """Read all results, from the beginning again where the connection is lost."""
+    def _settled(self, batch: UnderWay, harvest: Harvest) -> Change:
+        """Settle a batch with the budget, and return the change that settles it in the ledger."""
+        record, budget = batch.record, self._desk.budget
+        if budget.limited:
+            budget.settle(record.most, batch.used)
+        if not harvest.lost:
+            return settle(record.shard, harvest.counts, harvest.used.cost_usd or 0.0)
+        if batch.wanted:
+            budget.lose(batch.may_have_cost())
+        why = saw(record.shard, harvest.lost, batch.done)
+        return at_once(
+            [why, settle(record.shard, harvest.counts, None, "lost"), store({"lost": budget.lost})]
+        )
+
+    async def _harvest(self, batch: UnderWay, seen: BatchProgress) -> Harvest:
+        """Read all results that there are, from the beginning again where the connection is lost."""
 
         async def read() -> Harvest:
             harvest = Harvest(batch.record.shard, batch.keys)
-            async with aclosing(self._desk.batching.results(batch.record.remote or "")) as results:
-                async for result in results:
-                    if found := harvest.take(result):
-                        await self._hand_on(batch, *found)
+            if seen.state == "lost":
+                harvest.lost = seen.said
+                return harvest
+            try:
+                async with aclosing(self._desk.batching.results(batch.record.remote or "")) as results:
+                    async for result in results:
+                        if found := harvest.take(result):
+                            await self._hand_on(batch, *found)
+            except GoneError as gone:
+                harvest.lost = str(gone)
             return harvest
 
-        return await self._courier.persist(read)
+        harvest = await self._courier.persist(read)
+        rest = "cancelled" if seen.cancelled else "expired" if seen.said == "expired" else "missing"
+        harvest.end("lost" if harvest.lost else rest)
+        return harvest
 
     async def _hand_on(self, batch: UnderWay, key: bytes, answer: Answer) -> None:
         if key in batch.wanted:

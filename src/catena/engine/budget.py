@@ -106,6 +106,12 @@ class Budget:
         self._news.set()
         return any(amount > 0 for amount in lost)
 
+    def lose(self, most: Usage) -> None:
+        """Count what may have been paid for and brings no vote; the ledger has to remember it."""
+        for at, amount in enumerate(_amounts(most)):
+            self.spent[at] += amount
+            self.lost[at] += amount
+
     def charge(self, most: Usage) -> None:
         """Count what is under way at a provider and will bring no vote."""
         for at, amount in enumerate(_amounts(most)):

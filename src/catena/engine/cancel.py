@@ -1,7 +1,7 @@
 """Asking providers to cancel the open batches of a run."""
 
 import asyncio
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from catena.engine.run import task_of
 from catena.engine.spool import sent
@@ -9,7 +9,9 @@ from catena.errors import InputError, LinkError
 from catena.ledger import Ledger
 from catena.ledger.batches import BatchRecord
 from catena.links import open_link
-from catena.links.client import CallError
+from catena.links.batch import Batching, batching_of
+from catena.links.client import CallError, GoneError
+from catena.types import Link
 
 __all__ = ["cancel_batches"]
 
@@ -38,31 +40,39 @@ def cancel_batches(ledger: Ledger, remote: str | None = None) -> list[BatchRecor
     task = task_of(ledger)
     names = {number: name for name, (number, _) in ledger.links().items()}
     links = {spec.name: open_link(spec, task) for spec in task.chain}
-    wanted = {names[record.link] for record in records}
-    for name in sorted(wanted):
-        if getattr(links.get(name), "batches", None) is None:
+    batchings: dict[str, Batching] = {}
+    for name in sorted({names[record.link] for record in records}):
+        batching = batching_of(links[name]) if name in links else None
+        if batching is None:
             raise InputError(
                 f"link '{name}' has open batches, and is no batch link of the run's task any more.",
                 "Cancel them at the provider.",
             )
-    return asyncio.run(_cancel(ledger, records, {name: links[name] for name in wanted}, names))
+        batchings[name] = batching
+    return asyncio.run(_cancel(ledger, records, [links[name] for name in batchings], batchings, names))
 
 
 async def _cancel(
-    ledger: Ledger, records: list[BatchRecord], links: dict[str, Any], names: dict[int, str]
+    ledger: Ledger,
+    records: Sequence[BatchRecord],
+    links: Sequence[Link],
+    batchings: Mapping[str, Batching],
+    names: Mapping[int, str],
 ) -> list[BatchRecord]:
     asked = []
     try:
-        for link in links.values():
+        for link in links:
             link.ready()
         for record in records:
-            batching = links[names[record.link]].batches
+            batching = batchings[names[record.link]]
             known = {other.remote for other in ledger.batches() if other.remote}
             try:
                 remote = record.remote or await batching.find(sent(record, ledger.folder), known)
                 if remote is not None:
                     await batching.cancel(remote)
                     asked.append(record)
+            except GoneError:
+                continue  # the next run says so
             except CallError as error:
                 raise LinkError(
                     f"link '{names[record.link]}': batch {record.remote or record.shard} can't be cancelled: "
@@ -70,6 +80,6 @@ async def _cancel(
                     "Run the same command again.",
                 ) from error
     finally:
-        for link in links.values():
+        for link in links:
             await link.close()
     return asked

@@ -29,7 +29,7 @@ TRIES = 3
 FIRST_LOOK = 1.0
 SLOWER = 1.5
 SETTLE_SECONDS = 10.0
-"""How long a batch may take to show up in the provider's list."""
+"""How long a batch may take to show up at the provider."""
 OUTAGE_SECONDS = 600.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 
@@ -59,6 +59,13 @@ class UnderWay:
     has_place: bool = False
     over: bool = False
     used: Usage = NOTHING_USED
+
+    def may_have_cost(self) -> Usage:
+        """Return the most that its answers may have cost which nobody will see."""
+        most, used = self.record.most, self.used
+        tokens = most.prompt_tokens - used.prompt_tokens - used.completion_tokens
+        cost = None if most.cost_usd is None else max(0.0, most.cost_usd - (used.cost_usd or 0.0))
+        return Usage(max(0, tokens), 0, cost, calls=len(self.wanted))
 
 
 @dataclass
@@ -133,7 +140,7 @@ class Courier:
         file = sent(batch.record, self._folder)
         for look in range(2):
             if look:
-                await desk.sleep(min(SETTLE_SECONDS, 5 * desk.batching.poll))
+                await self._let_settle()
             if remote := await self.persist(lambda: desk.batching.find(file, known)):
                 return remote
         return None
@@ -144,7 +151,7 @@ class Courier:
         remote = record.remote or ""
         pause, said, first = min(FIRST_LOOK, desk.batching.poll), record.said, True
         while True:
-            seen = await self.persist(lambda: desk.batching.progress(remote))
+            seen = await self._look(remote)
             if first:
                 batch.known_cancelled, first = batch.adopted and seen.cancelled, False
             if (seen.said, seen.done) != (said, batch.done):
@@ -155,6 +162,17 @@ class Courier:
                 return seen
             await desk.sleep(pause)
             pause = min(SLOWER * pause, desk.batching.poll)
+
+    async def _look(self, remote: str) -> BatchProgress:
+        """Look at a batch; a second time where the provider does not know it, which it may have to learn."""
+        seen = await self.persist(lambda: self.desk.batching.progress(remote))
+        if seen.state != "lost":
+            return seen
+        await self._let_settle()
+        return await self.persist(lambda: self.desk.batching.progress(remote))
+
+    async def _let_settle(self) -> None:
+        await self.desk.sleep(min(SETTLE_SECONDS, 5 * self.desk.batching.poll))
 
     async def persist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call until it works, for ten minutes at most."""

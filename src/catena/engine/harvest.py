@@ -13,6 +13,7 @@ NOT_DONE = {
     "expired": Failure("timeout", "its batch expired before it was worked on", retryable=True),
     "cancelled": Failure("server", "its batch was cancelled before it was worked on", retryable=True),
     "missing": Failure("server", "the results of its batch lack it", retryable=True),
+    "lost": Failure("server", "the provider no longer has its batch", retryable=True),
 }
 
 
@@ -24,16 +25,18 @@ class Harvest:
         keys: All questions in it.
 
     Attributes:
-        counts: `answered`, `errored`, `expired`, `cancelled`, `missing`: each question is in one of them after `end`;
-            `duplicate`: further results of a question; `unknown`: results of no question of the batch.
+        counts: `answered`, `errored`, `expired`, `cancelled`, `missing`, `lost`: each question is in one of them after
+            `end`; `duplicate`: further results of a question; `unknown`: results of no question of the batch.
         unfinished: Questions without a final answer, and why.
         used: What the answers used.
+        lost: Why results are gone at the provider; empty where they are not.
     """
 
     def __init__(self, shard: str, keys: Collection[bytes]) -> None:
         self.counts = Counter[str]()
         self.unfinished: dict[bytes, Failure] = {}
         self.used: Usage = NOTHING_USED
+        self.lost = ""
         self._shard = shard
         self._keys = keys
         self._outcomes: dict[bytes, str] = {}
@@ -64,7 +67,7 @@ class Harvest:
         return key, answer
 
     def end(self, rest: str = "missing") -> None:
-        """Account for the questions that no result was about: `missing`, `expired` or `cancelled`."""
+        """Account for the questions that no result was about: `missing`, `expired`, `cancelled` or `lost`."""
         for key in self._keys:
             if key not in self._outcomes:
                 self._outcomes[key] = rest

@@ -19,6 +19,7 @@ from catena.errors import CatenaError, StoppedError
 from catena.ledger import Ledger, store
 from catena.ledger.batches import BatchRecord
 from catena.ledger.writer import Writer
+from catena.links.batch import batching_of
 from catena.routing import ties
 from catena.task import TaskSpec
 from catena.types import Link, Usage
@@ -183,7 +184,7 @@ class Pipeline:
 
     def _asker(self, at: int, writer: Writer) -> Asker:
         link, progress = self._links[at], self.progress.links[at]
-        batching = getattr(link, "batches", None)
+        batching = batching_of(link)
         if batching is None:
             self._tell_open_batches(link, self._numbers[at])
 
@@ -209,9 +210,7 @@ class Pipeline:
     def _adopts(self, record: BatchRecord) -> bool:
         """Tell whether a link of the chain will harvest a batch."""
         return any(
-            number == record.link
-            and link.fingerprint == record.fingerprint
-            and getattr(link, "batches", None)
+            number == record.link and link.fingerprint == record.fingerprint and batching_of(link)
             for number, link in zip(self._numbers, self._links, strict=True)
         )
 

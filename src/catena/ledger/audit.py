@@ -13,7 +13,7 @@ from catena.ledger import wal
 from catena.ledger.items import ITEM_COLUMNS
 from catena.ledger.rows import VOTE_COLUMNS, checksum, digest
 from catena.ledger.schema import is_current, migrate
-from catena.ledger.store import FILE, connect
+from catena.ledger.store import FILE, connect, one_line
 
 __all__ = ["TABLES", "Findings", "audit", "is_whole"]
 
@@ -88,7 +88,9 @@ def audit(folder: Path) -> Findings:
         with contextlib.closing(connect(path, "ro")) as connection:
             connection.text_factory = _text
             _look(connection, found)
-    except (sqlite3.Error, CatenaError) as error:
+    except sqlite3.Error as error:
+        found.faults.append(one_line(error).rstrip("."))
+    except CatenaError as error:
         found.faults.append(str(error).rstrip("."))
     return found
 

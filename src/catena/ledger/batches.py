@@ -65,12 +65,12 @@ class BatchRecord(msgspec.Struct, frozen=True):
         most_usd: Upper bound of its cost; None where none is known.
         most_tokens: Upper bound of its tokens.
         state: `intent`: about to be sent, perhaps sent; `sent`; `harvested`: its answers are in the ledger; `failed`:
-            the provider refused it and nothing was paid.
+            the provider refused it and nothing was paid; `lost`: the provider no longer has it or its answers.
         remote: The provider's id of it.
-        said: The provider's word for how it is.
+        said: The provider's word for how it is, or why it is lost.
         done: How many of its requests the provider has worked on.
         counts: What came back, by outcome.
-        cost_usd: What it cost.
+        cost_usd: What it cost; None where that is not known.
         ended: Seconds since 1970, when it was settled.
     """
 
@@ -83,7 +83,7 @@ class BatchRecord(msgspec.Struct, frozen=True):
     keys: bytes
     most_usd: float | None
     most_tokens: int
-    state: Literal["intent", "sent", "harvested", "failed"] = "intent"
+    state: Literal["intent", "sent", "harvested", "failed", "lost"] = "intent"
     remote: str | None = None
     said: str = ""
     done: int = 0
@@ -169,7 +169,7 @@ def settle(
     shard: str,
     counts: Mapping[str, int],
     cost_usd: float | None,
-    state: Literal["harvested", "failed"] = "harvested",
+    state: Literal["harvested", "failed", "lost"] = "harvested",
 ) -> Change:
     """Write down that nothing more comes of a batch."""
     said = json.dumps(dict(counts))

@@ -37,9 +37,19 @@ class RunLock:
             raise BusyError(
                 f"{folder}: another process has just moved this run aside.", "Run the same command again."
             )
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        self._file.flush()
+        self._sign(self._file)
+
+    def _sign(self, file: IO[str]) -> None:
+        """Say who holds the lock."""
+        try:
+            file.truncate(0)
+            os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
+        except OSError as error:
+            file.close()
+            raise LedgerError(
+                f"{self._path}: {error.strerror}.",
+                "Everything committed is kept; make room and run the same command.",
+            ) from error
 
     def release(self) -> None:
         """Let others work on the run."""

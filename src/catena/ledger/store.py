@@ -20,7 +20,7 @@ from catena.ledger.schema import LINK_FACT, count, create, is_current, migrate
 from catena.ledger.writer import Writer
 from catena.types import Answer, Item
 
-__all__ = ["FILE", "Ledger", "RowChanges", "connect", "store"]
+__all__ = ["FILE", "Ledger", "RowChanges", "connect", "one_line", "store"]
 
 FILE = "ledger.sqlite"
 TRANSIENT = ("rate_limit", "overloaded", "server", "timeout", "transport", "bad_body", "bad_request")
@@ -29,15 +29,33 @@ WAL_BYTES = 1 << 24  # what stays of a log that a long reader had let grow
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Open a ledger file; `mode` is ro, rw or rwc."""
+    """Open a ledger file; `mode` is ro, rw or rwc.
+
+    Raises:
+        sqlite3.Error: It can't be opened, or what it says of its tables can't be read.
+    """
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=30
     )
-    if mode != "ro":
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+        if mode != "ro":
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+    except UnicodeDecodeError as error:  # of the message, in which SQLite shows what it can't read
+        connection.close()
+        raise sqlite3.DatabaseError("malformed database schema") from error
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def one_line(error: Exception) -> str:
+    """Return what SQLite says as one line: it shows a damaged text as it is."""
+    said = " ".join(str(error).split())
+    return "".join(each if each.isprintable() else "?" for each in said)[:200]
 
 
 def store(facts: Mapping[str, Any]) -> Change:
@@ -114,11 +132,12 @@ class Ledger:
 
     def explained(self, error: sqlite3.Error) -> LedgerError:
         """Return what SQLite raised as an error that says what to do."""
+        said = one_line(error)
         full = "full" in str(error) or "disk I/O" in str(error) or "unable to open" in str(error)
         if full or "locked" in str(error):
             hint = "Everything committed is kept; make room and run the same command."
-            return LedgerError(f"{self.path}: {error}.", hint)
-        return self.damaged(str(error))
+            return LedgerError(f"{self.path}: {said}.", hint)
+        return self.damaged(said)
 
     def damaged(self, what: str) -> LedgerError:
         """Return the error that says that the ledger is not what was written, and the way on."""
@@ -460,9 +479,11 @@ class _transaction:  # noqa: N801 - a context manager that reads as a word
 def _create(path: Path) -> None:
     """Make an empty ledger that appears whole, so that an empty file is never taken for a new run."""
     new = path.with_name(f"{path.name}.new")
-    for name in (new.name, f"{new.name}-wal", f"{new.name}-shm"):
-        path.with_name(name).unlink(missing_ok=True)
+    for end in ("", "-journal", "-wal", "-shm"):
+        path.with_name(f"{new.name}{end}").unlink(missing_ok=True)
     new.touch(mode=0o600)
-    with contextlib.closing(connect(new, "rw")) as connection:
+    # Without a log beside it: where the disk is full, that would not get into the file, and not be renamed with it.
+    with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
         create(connection)
     new.rename(path)

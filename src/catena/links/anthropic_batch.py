@@ -25,7 +25,7 @@ from catena.links.batch import (
     key_of,
     lines,
 )
-from catena.links.client import Client, Reply
+from catena.links.client import Client, GoneError, Reply
 from catena.types import Answer, Failure
 
 __all__ = ["AnthropicBatches"]
@@ -155,15 +155,16 @@ class AnthropicBatches:
                 continue
             if batch.archived_at or batch.id in known or (sent.shard, batch.id) in self._others:
                 continue
-            if await self._is(batch, sent):
-                return batch.id
+            with contextlib.suppress(GoneError):  # what has been deleted can't be told, nor harvested
+                if await self._is(batch, sent):
+                    return batch.id
             self._others.add((sent.shard, batch.id))  # another shard's for ever
         return None
 
     async def _list(self, sent: Sent) -> AsyncIterator[Batch]:
         after: dict[str, str | int] = {}
         while True:
-            page = self._client.decoded(await self._client.get(self._url, {"limit": 100, **after}), _page)
+            page = await self._page({"limit": 100, **after})
             for batch in page.data:
                 if batch.created < sent.began - CLOCKS_APART:
                     return
@@ -171,6 +172,9 @@ class AnthropicBatches:
             if not page.has_more or not page.last_id:
                 return
             after = {"after_id": page.last_id}
+
+    async def _page(self, query: Mapping[str, str | int]) -> Page:
+        return self._client.decoded(await self._client.get(self._url, query), _page)
 
     async def _is(self, batch: Batch, sent: Sent) -> bool:
         while batch.processing_status != "ended":
@@ -188,7 +192,11 @@ class AnthropicBatches:
 
     async def progress(self, remote: str) -> BatchProgress:
         """Say how a batch is; see `Batching`."""
-        batch = await self._batch(remote)
+        try:
+            batch = await self._batch(remote)
+        except GoneError as gone:
+            await self._page({"limit": 1})  # raises where it is the address that is wrong
+            return BatchProgress("lost", str(gone))
         return BatchProgress(
             "ended" if batch.processing_status == "ended" else "working",
             batch.processing_status,
@@ -204,10 +212,10 @@ class AnthropicBatches:
 
     async def cancel(self, remote: str) -> None:
         """Ask to cancel a batch; see `Batching`."""
-        self._client.decoded(await self._client.post(f"{self._url}/{remote}/cancel", b""), _batch)
+        self._client.found(await self._client.post(f"{self._url}/{remote}/cancel", b""), _batch)
 
     async def _batch(self, remote: str) -> Batch:
-        return self._client.decoded(await self._client.get(f"{self._url}/{remote}"), _batch)
+        return self._client.found(await self._client.get(f"{self._url}/{remote}"), _batch)
 
     def _result(self, line: bytes) -> Result:
         try:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 
 from catena.links.price import Price
-from catena.types import Answer
+from catena.types import Answer, Link
 
 __all__ = [
     "BatchOptions",
@@ -16,6 +16,7 @@ __all__ = [
     "Limits",
     "Result",
     "Sent",
+    "batching_of",
     "custom_id",
     "file_pieces",
     "half",
@@ -75,14 +76,15 @@ class BatchProgress(msgspec.Struct, frozen=True):
     """What a provider says of a batch.
 
     Args:
-        state: `working`; `ended`: there are results, though perhaps not of all; `failed`: there are none and nothing is paid.
+        state: `working`; `ended`: there are results, though perhaps not of all; `failed`: there are none and nothing is
+            paid; `lost`: the provider does not know it, though it may have been paid.
         said: The provider's own word for it.
         done: How many requests have been worked on, as far as it tells.
         cancelled: Whether somebody has asked to cancel it.
         message: Why it failed.
     """
 
-    state: Literal["working", "ended", "failed"]
+    state: Literal["working", "ended", "failed", "lost"]
     said: str
     done: int = 0
     cancelled: bool = False
@@ -139,12 +141,22 @@ class Batching(Protocol):
         ...
 
     def results(self, remote: str) -> AsyncGenerator[Result, None]:
-        """Yield the results of a batch that has ended, in any order, as they come in."""
+        """Yield the results of a batch that has ended, in any order, as they come in.
+
+        Raises:
+            GoneError: The provider has deleted them.
+        """
         ...
 
     async def cancel(self, remote: str) -> None:
         """Ask to cancel a batch; what is answered by then stays."""
         ...
+
+
+def batching_of(link: Link) -> Batching | None:
+    """Return a link's batch endpoint; None where it has none or asks call by call."""
+    batching: Batching | None = getattr(link, "batches", None)
+    return batching
 
 
 def custom_id(shard: str, key: bytes) -> str:

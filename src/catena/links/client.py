@@ -13,7 +13,7 @@ from catena.errors import LinkError
 from catena.links.wire import Header, retry_after, status_failure
 from catena.types import Failure, Usage
 
-__all__ = ["CallError", "Client", "Reply", "since"]
+__all__ = ["CallError", "Client", "GoneError", "Reply", "since"]
 
 T = TypeVar("T")
 
@@ -27,6 +27,7 @@ WAYS: Mapping[int, str] = {
     403: "Check what the key may use.",
     404: "Check model and base_url, which mostly ends in /v1.",
 }
+GONE = frozenset({404, 410})
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
@@ -43,6 +44,10 @@ class CallError(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure
+
+
+class GoneError(CallError):
+    """The provider does not know what was asked for, or no longer."""
 
 
 class Client:
@@ -138,7 +143,7 @@ class Client:
         """Give the pieces of a large body as they come.
 
         Raises:
-            CallError: It did not come, or not to its end.
+            CallError: It did not come, or not to its end; a GoneError where it is not there.
             LinkError: The status says that the link is unusable as a whole.
         """
         client = self._client or self._connect()
@@ -156,7 +161,11 @@ class Client:
             if not isinstance(error, PyreqwestError | TimeoutError):
                 raise
             raise CallError(transport_failure(error, seconds)) from error
-        raise CallError(self.refused(Reply(response.status, said, response.get_header)))
+        raise self._error(Reply(response.status, said, response.get_header))
+
+    def _error(self, reply: Reply) -> CallError:
+        """Return the error of something that was looked up, which may be gone."""
+        return GoneError(self.failure(reply)) if reply.status in GONE else CallError(self.refused(reply))
 
     def _connect(self) -> Any:
         from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - only needed once there is something to ask
@@ -208,6 +217,16 @@ class Client:
             said = " ".join(reply.body[:80].decode(errors="replace").split())
             message = f"not what was asked for ({error}): {said!r}"
             raise CallError(Failure("bad_body", message, retryable=True, charged=True)) from error
+
+    def found(self, reply: Reply | Failure, decode: Callable[[bytes], T]) -> T:
+        """Return what an answer's body says of something that may be gone; as `decoded`.
+
+        Raises:
+            GoneError: The provider does not know it.
+        """
+        if isinstance(reply, Reply) and reply.status in GONE:
+            raise self._error(reply)
+        return self.decoded(reply, decode)
 
 
 async def _pieces(reader: Any) -> AsyncIterator[bytes]:

@@ -16,7 +16,7 @@ from catena.links.batch import (
     Sent,
     lines,
 )
-from catena.links.client import Client, Reply
+from catena.links.client import Client, GoneError, Reply
 from catena.types import Answer, Failure
 
 __all__ = ["OpenAIBatches"]
@@ -157,8 +157,7 @@ class OpenAIBatches:
         """Look for the shard's name among the batches that are not older than it; see `Batching`."""
         after: dict[str, str | int] = {}
         while True:
-            reply = await self._client.get(f"{self._base}/batches", {"limit": 100, **after})
-            page = self._client.decoded(reply, _page)
+            page = await self._page({"limit": 100, **after})
             for batch in page.data:
                 if (batch.metadata or {}).get(NAME) == sent.shard:
                     return batch.id
@@ -166,9 +165,16 @@ class OpenAIBatches:
                 return None
             after = {"after": page.data[-1].id}
 
+    async def _page(self, query: Mapping[str, str | int]) -> Page:
+        return self._client.decoded(await self._client.get(f"{self._base}/batches", query), _page)
+
     async def progress(self, remote: str) -> BatchProgress:
         """Say how a batch is; see `Batching`."""
-        batch = await self._batch(remote)
+        try:
+            batch = await self._batch(remote)
+        except GoneError as gone:
+            await self._page({"limit": 1})  # raises where it is the address that is wrong
+            return BatchProgress("lost", str(gone))
         counts = batch.request_counts or Counts()
         return BatchProgress(
             "failed" if batch.status == "failed" else "ended" if batch.status in ENDED else "working",
@@ -189,10 +195,10 @@ class OpenAIBatches:
 
     async def cancel(self, remote: str) -> None:
         """Ask to cancel a batch; see `Batching`."""
-        self._client.decoded(await self._client.post(f"{self._base}/batches/{remote}/cancel", b""), _batch)
+        self._client.found(await self._client.post(f"{self._base}/batches/{remote}/cancel", b""), _batch)
 
     async def _batch(self, remote: str) -> Batch:
-        return self._client.decoded(await self._client.get(f"{self._base}/batches/{remote}"), _batch)
+        return self._client.found(await self._client.get(f"{self._base}/batches/{remote}"), _batch)
 
     def _result(self, line: bytes) -> Result:
         try:

@@ -79,6 +79,8 @@ class BatchDesk:
         error: Callable[..., Page] = message_error if flavour == "anthropic" else error_body
         if not self._desk.admits(request):
             return error("401")
+        if {name, f"{name}/{action}"} & set(self._desk.settings.forgotten):
+            return error("404", f"There is no {name}.")
         try:
             match method, root == FILES, bool(name), action:
                 case "POST", True, False, "":
@@ -230,7 +232,10 @@ class BatchDesk:
     def _list(self, request: Request, flavour: Flavour) -> Page:
         """Return a page of the batches, newest first."""
         query = request.query
-        mine = [batch for batch in reversed(self.batches.values()) if batch.flavour == flavour]
+        known = self.batches.keys() - set(self._desk.settings.forgotten)
+        mine = [
+            each for each in reversed(self.batches.values()) if each.flavour == flavour and each.id in known
+        ]
         after = query.get("after") or query.get("after_id")
         start = next((at + 1 for at, batch in enumerate(mine) if batch.id == after), 0)
         page = mine[start : start + int(query.get("limit", "20"))]

@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         batch_shuffle: Whether results come in another order.
         batch_invalid: What is wrong with every new batch; empty for nothing.
         most_batch: The most requests that a batch may have.
+        forgotten: Ids of batches and files that it does not know any more; `ID/results` for the results alone.
         hold: Which request gets no answer: the `upload` of a file; `create`: no batch is made; `created`: it is made;
             `results`; `half`: half of the results come.
         ledger: File of the ledger of calls; in memory where there is none.
@@ -81,6 +82,7 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     batch_shuffle: bool = False
     batch_invalid: str = ""
     most_batch: int = 100_000
+    forgotten: list[str] = []
     hold: Literal["", "upload", "create", "created", "results", "half"] = ""
     ledger: str | None = None
     port: int = 0
