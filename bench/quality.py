@@ -20,6 +20,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,12 +94,12 @@ class Bench:
         """Return what plans for agreement with the dearest link do, from one pilot without gold."""
         rest, planner = self.drawn(seed, pilot)
         sample, link = planner.pilot, dearest(planner.pilot)
-        votes = agreeing(take(self.votes, None, np.arange(len(self.votes)), np.zeros(len(self.votes))), link)
+        votes = replace(self.votes, gold=self.votes.chain([link]).label[0])
         without = Planner(agreeing(sample, link), len(rest), seed, "agreement", agree_with=link)
         found = []
         for value in TARGETS:
             plan = without.plan(None, Target("agreement", value))
-            _, _, did = held_out(plan, votes.votes, self.words, rest)
+            _, _, did = held_out(plan, votes, self.words, rest)
             covered = plan.found.low <= did["accuracy"] <= plan.found.high
             row = {"cost": did["cost_share"], "agreement": did["accuracy"], "covered": float(covered)}
             found.append({"target": value, "met": float(did["accuracy"] >= value), **row})
