@@ -152,7 +152,7 @@ def test_wrong_wishes_are_refused(folder, capsys, monkeypatch, how, says):
     ("old", "new", "says"),
     [
         ("weights:", "weight:", "unknown key 'weight'"),
-        ("- name: link", "- name: other", "policy.spend: usd and follows lack: other0"),
+        ("- name: link", "- name: other", "policy.spend: usd and follows lack: other"),
         ("rank_by: calibrated", "rank_by: luck", "policy: rank_by: unknown choice"),
         ("label0", "label9", "labels of the task"),
     ],

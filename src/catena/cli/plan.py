@@ -22,13 +22,16 @@ __all__ = ["command"]
 )
 @click.option(
     "--reference",
-    help="With TASK, what counts as right: gold, a link, or a vote table DIR[:LINK].  [default: gold where 100 rows have "
-    "it, otherwise the dearest link]",
+    help="What counts as right: gold, a link, dearest, or (with TASK) a vote table DIR[:LINK].  [default: gold; with TASK "
+    "where 100 rows have it, otherwise the dearest link]",
 )
 @click.option("--budget", help="25usd, 2.5usd/1k, 0.5x:LINK, or 0.5x of the best single link.  [default: 1x]")
 @click.option("--target", help="Take the cheapest plan expected to reach it: accuracy=0.85, agreement=0.9.")
 @click.option(
-    "--metric", type=click.Choice(["accuracy", "macro_f1"]), default="accuracy", help="What to choose by."
+    "--metric",
+    type=click.Choice(["accuracy", "macro_f1", "agreement"]),
+    default="accuracy",
+    help="What to choose by.",
 )
 @click.option(
     "--seed", type=int, help="Draws the pilot and settles ties.  [default: 0; with TASK the task's]"
@@ -61,10 +64,8 @@ def command(output: Any, /, source: Path, data: Path | None, out: Path | None, *
             "Write catena plan TASK DATA --out RUN, or catena plan VOTES.",
         )
     if data is None:
-        if out is not None or asked.pop("reference") is not None:
-            raise InputError(
-                "--out and --reference go with TASK and DATA.", "catena plan TASK DATA --out RUN"
-            )
+        if out is not None:
+            raise InputError("--out goes with TASK and DATA.", "catena plan TASK DATA --out RUN")
         _plan_recorded(output, source, budget, target, **asked)
         return
     if out is None or asked.pop("labels") is not None:
@@ -82,17 +83,20 @@ def _plan_recorded(
     target: Any,
     *,
     pilot: str | None,
+    reference: str | None,
     metric: str,
     seed: int | None,
     labels: Path | None,
     task: Path | None,
 ) -> None:
     """Plan on recorded votes, then run the plan on the other items."""
+    from dataclasses import replace
+
     import numpy as np
 
     from catena.data.distributions import read_logprobs
     from catena.data.votes import read_votes
-    from catena.evaluate.pilot import choose_pilot, take
+    from catena.evaluate.pilot import choose_pilot, dearest, take
     from catena.evaluate.plan import Planner, held_out
     from catena.evaluate.planned import write_planned, write_planned_labels
     from catena.evaluate.summary import summary
@@ -104,11 +108,16 @@ def _plan_recorded(
     table = read_votes(votes)
     for note in table.notes:
         output.warn(note)
+    metric = target.metric if target else metric
+    compared = None
+    if metric == "agreement" or reference is not None:
+        metric, compared = "agreement", reference or dearest(table)
+        table = replace(table, gold=table.chain([compared]).label[0])
     logprobs = read_logprobs(votes, table)
     rows = choose_pilot(table, pilot or "300", seed)
     rest = np.setdiff1d(np.arange(len(table)), rows)
     sample = take(table, logprobs, rows, ties(table.item_ids.tolist(), seed))
-    planner = Planner(sample, len(rest), seed, target.metric if target else metric)
+    planner = Planner(sample, len(rest), seed, metric, compared)
     budget = _usual(budget, target, planner)
     plan = planner.plan(budget, target)
     others, decided, figures = held_out(plan, table, logprobs, rest)
@@ -155,6 +164,8 @@ def _plan_live(
     if task and not task.parent.is_dir():
         raise InputError(f"{task.parent} is no folder.", "Make it, or choose another --task.")
     given = load_task(source)
+    if reference is None and "agreement" in (metric, target.metric if target else ""):
+        reference = "dearest"
     seed = given.seed if seed is None else seed
     watcher = Watcher()
     run = Run(given, data, out)
@@ -171,7 +182,8 @@ def _plan_live(
     finally:
         for warning in watcher.warnings:
             output.warn(warning)
-    planner = Planner(found.sample, found.rows - len(found.sample), seed, target.metric if target else metric)
+    metric = "agreement" if found.compared else target.metric if target else metric
+    planner = Planner(found.sample, found.rows - len(found.sample), seed, metric, found.compared or None)
     budget = _usual(budget, target, planner)
     plan = planner.plan(budget, target)
     file = task or out / "plan.yaml"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from catena.data.votes import VoteTable
 from catena.engine.run import Run
 from catena.errors import InputError
-from catena.evaluate.pilot import FEWEST, Sample
+from catena.evaluate.pilot import FEWEST, Sample, dearest
 from catena.evaluate.reference import Reference, draw, hopeless, open_reference, size_of
 from catena.ledger import Ledger
 from catena.routing import ties
@@ -97,7 +97,7 @@ def _compared(basis: Reference, early: VoteTable) -> str:
     """Return the link whose labels count as right: the named one, or the dearest; empty where none's do."""
     if basis.kind != "link":
         return ""
-    return basis.name or early.links[int(np.nan_to_num(early.cost_usd).mean(1).argmax())]
+    return basis.name or dearest(early)
 
 
 def _truth(basis: Reference, compared: str, votes: VoteTable) -> NDArray[np.int16]:

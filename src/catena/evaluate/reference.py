@@ -47,7 +47,7 @@ def open_reference(
     """Return what counts as right: as asked, or gold where 100 rows have it, otherwise the dearest link's labels.
 
     Args:
-        asked: `gold`, a link of the task, or the folder of a vote table (`DIR`, or `DIR:LINK` where it has several).
+        asked: `gold`, a link of the task, `dearest` for the one that costs most, or the folder of a vote table (`DIR`, or `DIR:LINK` where it has several).
         gold: By item id, where known.
         links: Of the task.
         labels: Of the task.
@@ -57,6 +57,8 @@ def open_reference(
     """
     if asked is None:
         return Reference("gold", labels=gold) if len(gold) >= FEW_GOLD else Reference("link")
+    if asked == "dearest" and asked not in links:
+        return Reference("link")
     if asked == "gold":
         if not gold:
             raise InputError("--reference gold: no row has gold.", "Name its column: data: {gold: COLUMN}.")

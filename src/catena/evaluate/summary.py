@@ -36,7 +36,7 @@ def summary(
     """
     pilot, links = planner.pilot.votes, planner.pilot.votes.links
     one = float(planner.paid[links.index(plan.reference)].mean())
-    spent = float(planner.paid.sum())
+    spent = planner.spent
     policy = msgspec.to_builtins(plan.planned.policy)
     policy.pop("pilot", None)
     return {
@@ -44,6 +44,7 @@ def summary(
         "policy": policy,
         "aggregate": {"calibrated": msgspec.to_builtins(plan.planned.rule)},
         "reference": plan.reference,
+        "agree_with": planner.agree_with,
         "pilot": {"n": len(pilot), "accuracy": planner.counted(plan.found.candidate), "cost_usd": spent},
         "expected": _expected(plan.found, one) | {"macro_f1": plan.found.macro_f1},
         "held_out": held_out,
