@@ -73,7 +73,7 @@ def _classes(name: str, of: Mapping[str, Any]) -> Table:
 
 
 def _confusion(labels: Sequence[str], name: str, of: Mapping[str, Any], width: int) -> Any:
-    names = ["gold", *labels, "none"]
+    names = ["gold", *labels, "no label"]
     rows = [
         [label, *[f"{count:,}" for count in row]] for label, row in zip(labels, of["confusion"], strict=True)
     ]
