@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catena.aggregate import Judge, Votes, decide_by
-from catena.engine.routes import keeps_boards, open_routes
+from catena.engine.routes import Said, keeps_boards, open_routes
 from catena.evaluate.crossfit import CrossFit
 from catena.routing import Policy, exact_shares, ties
 from catena.routing.spend import Spend, spending
@@ -67,7 +67,7 @@ def live(judge, votes, tie, arrivals):
         words = votes.logprobs[at]
         said = None if words is None else [None if np.isnan(x) else float(x) for x in words[row]]
         sure, usd = float(votes.confidence[at, row]), float(votes.cost_usd[at, row])
-        out = routes[at].take(row, int(votes.label[at, row]), sure, said, usd)
+        out = routes[at].take(row, Said(int(votes.label[at, row]), sure, said, usd))
         if out is not None:
             forward(at, out)
     return kept_by

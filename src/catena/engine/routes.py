@@ -1,7 +1,7 @@
 """A policy at work: at each link, from the votes as they come to the rows that go on."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,23 @@ from catena.routing import ShareStream, Standing, ThresholdStream, exact_shares,
 from catena.routing.spend import spending
 from catena.routing.standing import SURE
 
-__all__ = ["KeepAll", "Route", "Spending", "Stream", "keeps_boards", "open_routes"]
+__all__ = ["KeepAll", "Route", "Said", "Spending", "Stream", "keeps_boards", "open_routes"]
+
+
+class Said(NamedTuple):
+    """What a link said about an item, as far as it matters for where the item goes.
+
+    Args:
+        label: Label index, -1 for none.
+        confidence: None or NaN where there is none.
+        logprobs: Natural-log probabilities of all labels; None where they are unknown.
+        usd: What it cost.
+    """
+
+    label: int
+    confidence: float | None = None
+    logprobs: Sequence[float | None] | None = None
+    usd: float = 0.0
 
 
 class Stream(Protocol):
@@ -25,15 +41,8 @@ class Stream(Protocol):
 class Route(Protocol):
     """What decides at one link."""
 
-    def take(
-        self,
-        row: int,
-        label: int,
-        confidence: float | None,
-        logprobs: Sequence[float | None] | None,
-        usd: float,
-    ) -> int | None:
-        """Take a vote in, its label as an index and -1 for none; return a row that is surely forwarded, if there is one now."""
+    def take(self, row: int, said: Said) -> int | None:
+        """Take a vote in; return a row that is surely forwarded, if there is one now."""
         ...
 
 
@@ -74,14 +83,7 @@ def _stream(judge: Judge, at: int, items: int) -> Stream:
 class KeepAll:
     """Forwards nothing: each link is asked for itself."""
 
-    def take(
-        self,
-        row: int,
-        label: int,
-        confidence: float | None,
-        logprobs: Sequence[float | None] | None,
-        usd: float,
-    ) -> None:
+    def take(self, row: int, said: Said) -> None:
         """See `Route`."""
 
 
@@ -91,16 +93,10 @@ class _Own:
     def __init__(self, stream: Stream, tie: NDArray[np.uint64], weak: frozenset[int]) -> None:
         self._stream, self._tie, self._weak = stream, tie, weak
 
-    def take(
-        self,
-        row: int,
-        label: int,
-        confidence: float | None,
-        logprobs: Sequence[float | None] | None,  # noqa: ARG002 - what others look at
-        usd: float,  # noqa: ARG002
-    ) -> int | None:
+    def take(self, row: int, said: Said) -> int | None:
+        weak = said.label in self._weak
         stands = standing(
-            voted=label >= 0, confidence=confidence, tie=int(self._tie[row]), weak=label in self._weak
+            voted=said.label >= 0, confidence=said.confidence, tie=int(self._tie[row]), weak=weak
         )
         return self._stream.offer(row, stands)
 
@@ -120,24 +116,16 @@ class _Memory:
         sure = np.full((links, items), np.nan)
         self.votes = Votes(np.full((links, items), -1, np.int16), sure, words, costs)
 
-    def keep(
-        self,
-        at: int,
-        row: int,
-        label: int,
-        confidence: float | None,
-        logprobs: Sequence[float | None] | None,
-        usd: float,
-    ) -> None:
+    def keep(self, at: int, row: int, said: Said) -> None:
         """Remember a vote."""
         votes = self.votes
-        votes.label[at, row] = label
-        votes.confidence[at, row] = np.nan if confidence is None else confidence
+        votes.label[at, row] = said.label
+        votes.confidence[at, row] = np.nan if said.confidence is None else said.confidence
         words = votes.logprobs[at]
-        if words is not None and logprobs is not None and label >= 0:
-            words[row] = [np.nan if value is None else value for value in logprobs]
+        if words is not None and said.logprobs is not None and said.label >= 0:
+            words[row] = [np.nan if value is None else value for value in said.logprobs]
         if votes.cost_usd is not None:
-            votes.cost_usd[at, row] = usd
+            votes.cost_usd[at, row] = said.usd
 
 
 class _Remembering:
@@ -147,17 +135,10 @@ class _Remembering:
         self._memory, self._stream, self._tie, self._at = memory, stream, tie, at
         self._last = at == len(memory.judge.chain) - 1
 
-    def take(
-        self,
-        row: int,
-        label: int,
-        confidence: float | None,
-        logprobs: Sequence[float | None] | None,
-        usd: float,
-    ) -> int | None:
+    def take(self, row: int, said: Said) -> int | None:
         if self._last:
             return None
-        self._memory.keep(self._at, row, label, confidence, logprobs, usd)
+        self._memory.keep(self._at, row, said)
         kind, value = self._memory.judge(self._memory.votes.so_far(self._at + 1, slice(row, row + 1)))
         return self._stream.offer(row, (int(kind[0]), float(value[0]), int(self._tie[row])))
 
@@ -168,15 +149,8 @@ class _Steered:
     def __init__(self, memory: _Memory, steering: "Spending", at: int) -> None:
         self._memory, self._steering, self._at = memory, steering, at
 
-    def take(
-        self,
-        row: int,
-        label: int,
-        confidence: float | None,
-        logprobs: Sequence[float | None] | None,
-        usd: float,
-    ) -> None:
-        self._memory.keep(self._at, row, label, confidence, logprobs, usd)
+    def take(self, row: int, said: Said) -> None:
+        self._memory.keep(self._at, row, said)
         self._steering.arrived(self._at, row)
 
 

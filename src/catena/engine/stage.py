@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
@@ -13,7 +13,7 @@ from catena.engine.asker import Asker, Question
 from catena.engine.health import Health
 from catena.engine.inbox import Inbox, Queue
 from catena.engine.progress import LinkProgress
-from catena.engine.routes import Route
+from catena.engine.routes import Route, Said
 from catena.errors import CatenaError, DataError, LedgerError, LinkError
 from catena.ledger import Ledger
 from catena.ledger.writer import Writer
@@ -231,14 +231,15 @@ class Stage:
     def _settle(self, row: int, answer: Answer) -> None:
         usd = answer.usage.cost_usd or 0.0
         if not isinstance(answer, Vote):
-            self._decide(row, -1, None, None, usd)
+            self._decide(row, Said(-1, usd=usd))
             return
         if answer.confidence is None and not self._warned:
             self._warned = True
             self._warn(
                 f"link '{self._link.name}' gives no log-probabilities: such votes have no confidence and rank lowest."
             )
-        self._decide(row, self._labels.get(answer.label, -1), answer.confidence, answer.logprobs, usd)
+        label = self._labels.get(answer.label, -1)
+        self._decide(row, Said(label, answer.confidence, answer.logprobs, usd))
 
     def _settle_known(self, row: int) -> bool:
         """Settle a row whose answer was there when the run began; tells whether it was."""
@@ -246,24 +247,18 @@ class Stage:
         if board is None or board.label is None or board.confidence is None or not board.answered[row]:
             return False
         self.progress.reused += 1
-        self._decide(row, int(board.label[row]), float(board.confidence[row]), None, 0.0)
+        self._decide(row, Said(int(board.label[row]), float(board.confidence[row])))
         return True
 
-    def _decide(
-        self,
-        row: int,
-        label: int,
-        confidence: float | None,
-        logprobs: Sequence[float | None] | None,
-        usd: float,
-    ) -> None:
+    def _decide(self, row: int, said: Said) -> None:
+        voted = said.label >= 0
         self.progress.answered += 1
-        self.progress.failed += label < 0
-        self._voted = self._voted or label >= 0
-        forwarded = self._route.take(row, label, confidence, logprobs, usd)
+        self.progress.failed += not voted
+        self._voted = self._voted or voted
+        forwarded = self._route.take(row, said)
         if forwarded is not None:
             self.forward(forwarded)
-        if self._voted or self._health.worked:
+        elif self._held and (self._voted or self._health.worked):
             self._release()
 
     def forward(self, row: int) -> None:
