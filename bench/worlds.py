@@ -46,6 +46,11 @@ class World:
     lost: float = 0.0
     n: int = 2300
 
+    @property
+    def link(self) -> str:
+        """Name of the last link, whose cost is 1x."""
+        return f"link{len(self.skill) - 1}"
+
 
 WORLDS = {
     "ladder": World([0.8, 1.2, 1.7, 2.3]),

@@ -80,6 +80,7 @@ class Search:
         self._least = max(LEAST_FORWARDED, 1 / max(prices.rest, 1))
         self._orders: dict[tuple[int, int], tuple[NDArray[np.int64], Floats]] = {}
         links = range(len(self._means))
+        self._held_back = [prices.held_back(first) for first in links]
         self._relative = {
             (a, b): foretold(prices.paid[a], self._means[a], self.follows(a, b)) for a in links for b in links
         }
@@ -100,22 +101,30 @@ class Search:
             found.append(Candidate((a,), (1.0,), own=True))
             if a == self.fit.certain:  # nothing is left to ask
                 continue
-            left = each * (1 - self.prices.held_back(a)) - cost[a]
             for b in range(len(cost)):
-                most = 1.0 if left >= cost[b] else left / cost[b]
+                left = self._left(each, a, b)
+                most = 1.0 if left >= cost[b] else left / max(cost[b], 1e-300)
                 if b == a or most < self._least or self.fit.most < 2:
                     continue
                 found.append(Candidate((a, b), (1.0, most)))
                 if b == self.fit.certain:
                     continue
-                found += [chain for c in range(len(cost)) for chain in self._of_three(a, b, c, left, most)]
+                found += [chain for c in range(len(cost)) for chain in self._of_three(a, b, c, each)]
         return found
 
-    def _of_three(self, a: int, b: int, c: int, left: float, most: float) -> list[Candidate]:
+    def _left(self, each: float, first: int, *later: int) -> float:
+        """Return what a budget leaves for later links, USD per item."""
+        kept = self._held_back[first] + max(self.prices.lump(link, each) for link in later)
+        return each * (1 - kept) - float(self._means[first])
+
+    def _of_three(self, a: int, b: int, c: int, each: float) -> list[Candidate]:
         """Return the ways to divide what is left between the second and the third link."""
         if c in (a, b) or self.fit.most < MOST_LINKS:
             return []
-        cost = self._means.tolist()
+        cost, left = self._means.tolist(), self._left(each, a, b, c)
+        if left < 0:
+            return []
+        most = 1.0 if left >= cost[b] else left / cost[b]
         if left >= cost[b] + cost[c]:
             return [Candidate((a, b, c), (1.0, 1.0, 1.0))]
         least = left / (cost[b] + cost[c])
