@@ -24,8 +24,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from rivals import RIVALS, Rivals, bargain
-from worlds import WORLDS, made
 
 from catena.data.distributions import read_logprobs
 from catena.data.votes import VoteTable, read_votes
@@ -34,6 +32,8 @@ from catena.evaluate.budget import Target, parse_budget
 from catena.evaluate.pilot import agreeing, choose_pilot, dearest, take
 from catena.evaluate.plan import Plan, Planner, held_out
 from catena.routing import ties
+from rivals import RIVALS, Rivals, bargain
+from worlds import WORLDS, made
 
 SETS = {
     "mmlu": ("llama3.1-405b", "300", (0.1, 0.25, 0.5, 0.75, 1.0)),

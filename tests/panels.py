@@ -69,7 +69,12 @@ def panel(
 
 
 def planner(
-    votes: VoteTable, pilot: int, seed: int = 0, logprobs: np.ndarray | None = None, metric: str = "accuracy", **more
+    votes: VoteTable,
+    pilot: int,
+    seed: int = 0,
+    logprobs: np.ndarray | None = None,
+    metric: str = "accuracy",
+    **more,
 ) -> tuple[Planner, np.ndarray]:
     """Return a planner over a drawn pilot, and the rows outside it."""
     rows = choose_pilot(votes, str(pilot), seed)

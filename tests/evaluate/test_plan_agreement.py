@@ -102,9 +102,7 @@ def test_items_without_a_label_are_not_learned_from():
 
 def test_a_lone_link_agrees():
     """With nothing else to ask."""
-    maker, _ = planner(
-        agreeing_with(panel([1.0])[0], "link0"), 100, metric="agreement", agree_with="link0"
-    )
+    maker, _ = planner(agreeing_with(panel([1.0])[0], "link0"), 100, metric="agreement", agree_with="link0")
     assert maker.plan(None, parse_target("agreement=0.9")).found.accuracy == 1
 
 

@@ -28,14 +28,15 @@ class Contest:
         self._own = own
         self._hard = np.array([each.hard for each in said], np.float32)
         soft = np.array([each.soft for each in said], np.float32)
-        self._expected = (soft + np.array([each.fair for each in said], np.float32)) / 2
+        self._expected = np.array([(each.soft + each.fair) / 2 for each in said], np.float32)
         self._scored = mixed(self._expected, self._hard)
         self.even = (soft + self._hard) / 2
 
     @property
     def scores(self) -> Floats:
         """Expected accuracy of each candidate, fit to compare them: the best one's is too high, [candidates]."""
-        return self._scored.mean(1, dtype=float)
+        result: Floats = self._scored.mean(1, dtype=float)
+        return result
 
     def finalists(self, scores: Floats) -> tuple[int, int]:
         """Return the best of the candidates that aggregate votes, and the best single link."""

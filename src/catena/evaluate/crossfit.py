@@ -193,9 +193,7 @@ class CrossFit:
         )
         discounts = {1: 1.0}
         for size in range(2, self.most + 1):
-            sets = [
-                list(links) for links in self.sets if len(links) == size and self.certain not in links
-            ]
+            sets = [list(links) for links in self.sets if len(links) == size and self.certain not in links]
             if not sets:
                 break
             summed = np.stack([evidence[links][:, rows].sum(0) for links in sets])

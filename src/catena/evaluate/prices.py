@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 SURE = 3.0  # standard errors that a cap keeps away from
 SLACK = 0.02  # by how much a cap may be missed at most
-LUMPS = 2.0  # calls as dear as the dearest of the pilot that may come last
+LEAST_SURE = 1.5  # where skewness makes a bound tighter
 EVEN = 0.005  # below this relative spread, a link's calls cost the same
 
 
@@ -58,26 +58,22 @@ class Prices:
             return 0.0
         price, paid = self.paid[self.reference], self.paid[first]
         off = price / price.mean() - foretold(paid, paid.mean(), follow(paid, price))
-        return max(0.0, off_by(off, self.rest) - SLACK / 2)
+        return max(0.0, off_by(-off, self.rest) - SLACK / 2)
 
-    def lump(self, link: int, each: float) -> float:
-        """Return which share of a budget must stay unspent, since a link's last call may be a dear one."""
-        if self.even:
+    def lump(self, first: int, link: int) -> float:
+        """Return by how much a call of a link may cost more than foretold from what the first one charged, USD."""
+        if self.even or first == link:
             return 0.0
-        return max(0.0, LUMPS * float(self._dearest[link]) / (each * max(self.rest, 1)) - SLACK / 2)
-
-    @cached_property
-    def _dearest(self) -> Floats:
-        """The dearest call of each link, USD [m]."""
-        result: Floats = self.paid.max(1)
-        return result
+        paid, price = self.paid[first], self.paid[link]
+        dearer = price - price.mean() * foretold(paid, paid.mean(), follow(paid, price))
+        return max(0.0, float(dearer.max()))
 
 
 def off_by(values: Floats, rest: int) -> float:
-    """Return how far the mean of the rest may surely lie above that of the pilot.
+    """Return how far the mean of the rest may lie above that of the pilot.
 
     Where a few values are far above the others, a pilot that missed them has too low a mean and too small a spread at
-    once; the bound is corrected for that by the skewness (Johnson 1978).
+    once; the bound is corrected for that by the skewness (Johnson 1978), which makes it tighter where they are far below.
 
     Args:
         values: Of the pilot's items, [n].
@@ -87,8 +83,8 @@ def off_by(values: Floats, rest: int) -> float:
     spread = float(values.std())
     if spread <= 0:
         return 0.0
-    skew = max(0.0, float((((values - values.mean()) / spread) ** 3).mean()))
-    return spread * size * (SURE + skew * size * (2 * SURE**2 + 1) / 6)
+    skew = float((((values - values.mean()) / spread) ** 3).mean())
+    return spread * size * max(LEAST_SURE, SURE + skew * size * (2 * SURE**2 + 1) / 6)
 
 
 def ladder(costs: Sequence[float], most: float, rungs: int = 9) -> list[float]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from catena.evaluate.contest import MARGIN, Contest
 from catena.evaluate.crossfit import CrossFit, Judged, Links
 from catena.evaluate.luck import wilson
-from catena.evaluate.prices import Prices
+from catena.evaluate.prices import SLACK, Prices
 from catena.routing.spend import follow, foretold
 
 __all__ = ["Candidate", "Found", "Search"]
@@ -81,6 +81,7 @@ class Search:
         self._orders: dict[tuple[int, int], tuple[NDArray[np.int64], Floats]] = {}
         links = range(len(self._means))
         self._held_back = [prices.held_back(first) for first in links]
+        self._lumps = {(a, b): prices.lump(a, b) for a in links for b in links}
         self._relative = {
             (a, b): foretold(prices.paid[a], self._means[a], self.follows(a, b)) for a in links for b in links
         }
@@ -114,7 +115,8 @@ class Search:
 
     def _left(self, each: float, first: int, *later: int) -> float:
         """Return what a budget leaves for later links, USD per item."""
-        kept = self._held_back[first] + max(self.prices.lump(link, each) for link in later)
+        last = max(self._lumps[first, link] for link in later) / (each * max(self.prices.rest, 1))
+        kept = self._held_back[first] + max(0.0, last - SLACK / 2)
         return each * (1 - kept) - float(self._means[first])
 
     def _of_three(self, a: int, b: int, c: int, each: float) -> list[Candidate]:
