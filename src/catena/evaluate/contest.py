@@ -13,7 +13,7 @@ __all__ = ["Contest"]
 Floats = NDArray[np.float64]
 
 MODEL_ERROR = 0.012  # standard deviation of a soft gain around the true one: 0.5 to 1.9 points in made worlds
-MARGIN = 0.07  # a chain must gain this / sqrt(n): 0.4 points at 300 items
+MARGIN = 0.03  # a chain must gain this / sqrt(n): 0.2 points at 300 items
 
 
 class Contest:
