@@ -46,12 +46,10 @@ def test_boasts_are_taken_off():
 
 
 def test_a_small_gain_is_not_taken():
-    """A chain that is right on one more item than the single link does not replace it; on thirty more it does."""
-    base = np.repeat([1.0, 0.0], 150)
-    for more, taken in ((1, 0), (30, 1)):
-        better = base.copy()
-        better[150 : 150 + more] = 1
-        said = [Judged(np.zeros(300, np.int16), each, each, each) for each in (base, better)]
+    """A chain that expects a tenth of a point more than the single link does not replace it; three points do."""
+    right = np.repeat([1.0, 0.0], 150)
+    for more, taken in ((0.001, 0), (0.03, 1)):
+        said = [Judged(np.zeros(300, np.int16), soft, soft, right) for soft in (right / 2, right / 2 + more)]
         contest = Contest(said, np.array([True, False]))
         assert contest.taken(contest.scores) == taken
 
