@@ -236,3 +236,16 @@ def test_a_certificate_is_checked_by_itself(tmp_path, capsys):
     for more in (["--ledger", "run"], ["--repair"], ["votes", "data.csv"]):
         assert main(["check", "--certificate", str(tmp_path), *more]) == 2
         assert "--certificate goes with" in capsys.readouterr().err
+
+
+def test_the_task_file_replays_as_it_was_certified(run, folder, tmp_path):
+    """`simulate --task` keeps on each link what the certificate says, and asks the last link about the rest."""
+    task = tmp_path / "certified.yaml"
+    code, document = run(
+        "certify", folder, "--chain", "link0,link1,link2", "--agreement", "0.8", "--task", task
+    )
+    assert (code, document["certified"]) == (0, True)
+    code, replayed = run("simulate", folder, "--task", task)
+    assert code == 0
+    assert replayed["aggregate"] == "last"
+    assert replayed["links"][-1]["received"] == document["escalated"]["n"]

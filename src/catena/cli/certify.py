@@ -45,12 +45,13 @@ def command(
     labels are looked at on a random sample only. Choose chain and seed before: a promise picked from several is void.
     Nothing is written into the vote table.
     """
+    from catena.cli.output import refuse_target
     from catena.data.votes import read_votes
     from catena.evaluate.certificate import Asked, certify, write_certificate, write_task
     from catena.evaluate.promise import figures
 
     for file, option in ((task, "--task"), (certificate, "--certificate")):
-        _refuse(file, votes, option)
+        refuse_target(file, votes, option)
     names = tuple(name.strip() for name in chain.split(","))
     asked = Asked(names, reference or names[-1], agreement.strip(), delta, seed, sample)
     table = read_votes(votes)
@@ -96,18 +97,6 @@ def check_certificate(output: Any, path: Path, votes: Path | None) -> None:
     )
     if not well:
         raise SystemExit(1)
-
-
-def _refuse(file: Path | None, votes: Path, option: str) -> None:
-    """Refuse to write into the vote table or into a folder that is not there."""
-    from catena.errors import InputError
-
-    if file and file.resolve().is_relative_to(votes.resolve()):
-        raise InputError(
-            f"{file} is inside the vote table, which stays as it is.", f"Choose another {option}."
-        )
-    if file and not file.parent.is_dir():
-        raise InputError(f"{file.parent} is no folder.", f"Make it, or choose another {option}.")
 
 
 def _warn(output: Any, document: dict[str, Any]) -> None:

@@ -94,6 +94,7 @@ def _plan_recorded(
 
     import numpy as np
 
+    from catena.cli.output import refuse_target
     from catena.data.distributions import read_logprobs
     from catena.data.votes import read_votes
     from catena.evaluate.pilot import choose_pilot, dearest, take
@@ -103,7 +104,7 @@ def _plan_recorded(
     from catena.routing import ties
 
     for file, option in ((labels, "--labels"), (task, "--task")):
-        _refuse(file, votes, option)
+        refuse_target(file, votes, option)
     seed = seed or 0
     table = read_votes(votes)
     for note in table.notes:
@@ -220,18 +221,6 @@ def _usual(budget: Any, target: Any, planner: Any) -> Any:
     if budget or target:
         return budget
     return parse_budget("1x" if planner.paid.any() else "1usd/1k")
-
-
-def _refuse(file: Path | None, votes: Path, option: str) -> None:
-    """Refuse to write into the vote table or into a folder that is not there."""
-    from catena.errors import InputError
-
-    if file and file.resolve().is_relative_to(votes.resolve()):
-        raise InputError(
-            f"{file} is inside the vote table, which stays as it is.", f"Choose another {option}."
-        )
-    if file and not file.parent.is_dir():
-        raise InputError(f"{file.parent} is no folder.", f"Make it, or choose another {option}.")
 
 
 def _warn(output: Any, plan: Any, document: dict[str, Any]) -> None:
