@@ -12,7 +12,7 @@ from soak import figure, many
 
 from catena.errors import CatenaError
 from catena.ledger.writer import GROUP
-from catena.testing.provider import batches, calls, spawn
+from catena.testing.provider import answered, batches, calls, spawn
 from chains import (
     BATCH,
     KINDS,
