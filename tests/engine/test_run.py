@@ -422,3 +422,11 @@ def test_a_stopped_retry_goes_on(provider, tmp_path):
     provider.control(faults={})
     labels = execute(two(provider, aggregate="last"), rows_of(texts(40)), tmp_path / "r")
     assert {row["status"] for row in labels} == {"labelled"}
+
+
+def test_a_failed_row_names_a_link_that_it_reached(provider, tmp_path):
+    """Also where the ledger holds what a link said that an earlier decision asked about all rows."""
+    rows = rows_of([" "] * 5)
+    execute(two(provider), rows, tmp_path / "r")
+    turned = chain_task(openai(provider, "big"), openai(provider, "small"), data=ID)
+    assert execute(turned, rows, tmp_path / "r") == execute(turned, rows, tmp_path / "fresh")
