@@ -1,4 +1,4 @@
-"""Anthropic's Messages API, over plain HTTP: one call, one vote. It gives no log-probabilities."""
+"""Anthropic's Messages API, over plain HTTP: one call, one vote, but for samples. It gives no log-probabilities."""
 
 import datetime as dt
 import time
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from catena.confidence import Found, LabelScorer
-from catena.errors import LinkError
+from catena.errors import LinkError, TaskError
 from catena.links.anthropic_batch import AnthropicBatches
 from catena.links.batch import half
 from catena.links.client import Client, Reply, since
@@ -16,10 +16,11 @@ from catena.links.identity import fingerprint
 from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import find_price
 from catena.links.reading import read_label
+from catena.links.samples import Sampler
 from catena.links.wire import Header, bad_body
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec
-from catena.types import Answer, Failure, Limit, Rate, Usage, Vote
+from catena.types import Answer, Failure, Limit, Rate, Usage, Vote, together
 
 __all__ = ["AnthropicLink", "open_link"]
 
@@ -60,6 +61,10 @@ class Message(msgspec.Struct, gc=False):
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "AnthropicLink":
     """Build the link; see `registry.open_link`."""
     settings = read_options(spec, CallOptions, OWNED, ANTHROPIC, where)
+    if settings.confidence == "logprobs":
+        raise TaskError(
+            f"{where}: confidence: Anthropic gives no log-probabilities.", "Write confidence: samples."
+        )
     return AnthropicLink(spec.name, settings, task, where)
 
 
@@ -72,9 +77,8 @@ class AnthropicLink:
         address, variable = settings.place(ANTHROPIC, "ANTHROPIC_API_KEY")
         self.capabilities = capabilities(settings, address, variable, "none")
         shaping = ("model", "temperature", "max_tokens", "body")
-        self.fingerprint = fingerprint(
-            name, "anthropic", task, system=task.system, **{key: getattr(settings, key) for key in shaping}
-        )
+        shaped = {key: getattr(settings, key) for key in shaping} | settings.ladder
+        self.fingerprint = fingerprint(name, "anthropic", task, system=task.system, **shaped)
         self._url = f"{address}/messages"
         self._where = where
         self._scorer = LabelScorer(list(task.labels))
@@ -91,6 +95,9 @@ class AnthropicLink:
             if settings.mode == "batch"
             else None
         )
+        self._calls = settings.calls
+        sampler = Sampler(self._call, self._scorer.labels, self._calls)
+        self._ask = sampler.ask if self._calls > 1 else self._call
 
     def _request_fields(self, settings: CallOptions, labels: Sequence[str]) -> dict[str, Any]:
         enough = max(len(label.encode()) for label in labels) + 8
@@ -103,18 +110,18 @@ class AnthropicLink:
         return {"model": settings.model, **{key: value for key, value in fields.items() if value is not None}}
 
     def most(self, prompt: str) -> Usage | None:
-        """Return what a call uses if every byte of the prompt is a token and the answer takes all it may."""
+        """Return what a vote uses if every byte of the prompt is a token and each answer takes all it may."""
         answer = self._fields.get("max_tokens")
         if not isinstance(answer, int):
             return None
         said = len(prompt.encode(errors="replace")) + self._always
-        return Usage(said, answer, self._price.usd(said, answer))
+        return together([Usage(said, answer, self._price.usd(said, answer))] * self._calls)
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
-        """Ask about each prompt in a call of its own; see `types.Link`."""
+        """Ask about each prompt; see `types.Link`."""
         return [await self._ask(prompt) for prompt in prompts]
 
-    async def _ask(self, prompt: str) -> Answer:
+    async def _call(self, prompt: str) -> Answer:
         start = time.perf_counter()
         reply = await self._client.post(self._url, _encode(self.question(prompt)))
         if isinstance(reply, Failure):

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible chat-completions endpoint, over plain HTTP: one call, one vote."""
+"""Any OpenAI-compatible chat-completions endpoint, over plain HTTP: one call, one vote, but for samples."""
 
 import time
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from catena.confidence import Found, LabelScorer, Listed, Token
+from catena.errors import TaskError
 from catena.links.batch import half
 from catena.links.client import Client, Reply, since
 from catena.links.identity import fingerprint
@@ -14,10 +15,11 @@ from catena.links.openai_batch import OpenAIBatches
 from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import FREE, find_price
 from catena.links.reading import read_label
+from catena.links.samples import Sampler
 from catena.links.wire import Completion, bad_body, rate
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec
-from catena.types import Answer, Failure, Rate, Usage, Vote
+from catena.types import Answer, Failure, Rate, Usage, Vote, together
 
 __all__ = ["OpenAILink", "open_link"]
 
@@ -36,10 +38,19 @@ class Settings(CallOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=400)] = 20
 
+    @property
+    def listed(self) -> int:
+        """How many alternatives are asked for."""
+        return self.top_logprobs if self.confidence in {None, "logprobs"} else 0
+
 
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "OpenAILink":
     """Build the link; see `registry.open_link`."""
     settings = read_options(spec, Settings, OWNED, "http://localhost:8000/v1", where)
+    if settings.confidence == "logprobs" and not settings.top_logprobs:
+        raise TaskError(
+            f"{where}: confidence: log-probabilities come from top_logprobs, which is 0.", "Leave it out."
+        )
     return OpenAILink(spec.name, settings, task, where)
 
 
@@ -50,13 +61,12 @@ class OpenAILink:
         self.name = name
         self.render = Prompter(task)
         address, variable = settings.place(OPENAI, "OPENAI_API_KEY")
-        confidence = "label_logprobs" if settings.top_logprobs else "none"
+        confidence = "label_logprobs" if settings.listed else "none"
         self.capabilities = capabilities(settings, address, variable, confidence)
         self._url = f"{address}/chat/completions"
         shaping = ("model", "top_logprobs", "temperature", "max_tokens", "body")
-        self.fingerprint = fingerprint(
-            name, "openai", task, system=task.system, **{key: getattr(settings, key) for key in shaping}
-        )
+        shaped = {key: getattr(settings, key) for key in shaping} | settings.ladder
+        self.fingerprint = fingerprint(name, "openai", task, system=task.system, **shaped)
         self._settings = settings
         self._scorer = LabelScorer(list(task.labels))
         price = find_price(settings.price, settings.model, settings.base_url, where)
@@ -76,17 +86,20 @@ class OpenAILink:
             else None
         )
         self._listen_at = 0.0
+        self._calls = settings.calls
+        sampler = Sampler(self._call, self._scorer.labels, self._calls)
+        self._ask = sampler.ask if self._calls > 1 else self._call
 
     def _request_fields(self) -> dict[str, Any]:
         settings = self._settings
         fields: dict[str, Any] = {"temperature": settings.temperature, "max_tokens": self._max_tokens}
-        if settings.top_logprobs:
-            fields |= {"logprobs": True, "top_logprobs": settings.top_logprobs}
+        if settings.listed:
+            fields |= {"logprobs": True, "top_logprobs": settings.listed}
         fields |= settings.body
         return {"model": settings.model, **{key: value for key, value in fields.items() if value is not None}}
 
     def most(self, prompt: str) -> Usage | None:
-        """Return what a call uses if every byte of the prompt is a token and the answer takes all it may."""
+        """Return what a vote uses if every byte of the prompt is a token and each answer takes all it may."""
         limits = [self._fields.get(name) for name in ("max_completion_tokens", "max_tokens")]
         most = max((limit for limit in limits if isinstance(limit, int)), default=None)
         if most is None and self._price != FREE:
@@ -94,13 +107,13 @@ class OpenAILink:
         most = UNLIMITED if most is None else most
         said = len(prompt.encode(errors="replace")) + self._always
         answers = most * int(self._fields.get("n") or 1)
-        return Usage(said, answers, self._price.usd(said, answers))
+        return together([Usage(said, answers, self._price.usd(said, answers))] * self._calls)
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
         """Ask about one prompt; see `types.Link`."""
         return [await self._ask(prompt) for prompt in prompts]
 
-    async def _ask(self, prompt: str) -> Answer:
+    async def _call(self, prompt: str) -> Answer:
         start = time.perf_counter()
         reply = await self._client.post(self._url, _encode(self.question(prompt)))
         if isinstance(reply, Failure):
