@@ -2,7 +2,7 @@
 
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -17,10 +17,11 @@ from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import find_price
 from catena.links.reading import read_label
 from catena.links.samples import Sampler
+from catena.links.verbalised import read_verbalised, verbalising
 from catena.links.wire import Header, bad_body
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec
-from catena.types import Answer, Failure, Limit, Rate, Usage, Vote, together
+from catena.types import Answer, Failure, Item, Limit, Rate, Usage, Vote, together
 
 __all__ = ["AnthropicLink", "open_link"]
 
@@ -63,7 +64,8 @@ def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "AnthropicLink":
     settings = read_options(spec, CallOptions, OWNED, ANTHROPIC, where)
     if settings.confidence == "logprobs":
         raise TaskError(
-            f"{where}: confidence: Anthropic gives no log-probabilities.", "Write confidence: samples."
+            f"{where}: confidence: Anthropic gives no log-probabilities.",
+            "Write confidence: samples, or confidence: verbalised.",
         )
     return AnthropicLink(spec.name, settings, task, where)
 
@@ -73,7 +75,10 @@ class AnthropicLink:
 
     def __init__(self, name: str, settings: CallOptions, task: TaskSpec, where: str) -> None:
         self.name = name
-        self.render = Prompter(task)
+        self.render: Callable[[Item], str] = Prompter(task)
+        if settings.verbalised:
+            self.render = verbalising(self.render, list(task.labels), where)
+        self._verbalised = settings.verbalised
         address, variable = settings.place(ANTHROPIC, "ANTHROPIC_API_KEY")
         self.capabilities = capabilities(settings, address, variable, "none")
         shaping = ("model", "temperature", "max_tokens", "body")
@@ -100,9 +105,8 @@ class AnthropicLink:
         self._ask = sampler.ask if self._calls > 1 else self._call
 
     def _request_fields(self, settings: CallOptions, labels: Sequence[str]) -> dict[str, Any]:
-        enough = max(len(label.encode()) for label in labels) + 8
         fields: dict[str, Any] = {
-            "max_tokens": settings.max_tokens or enough,
+            "max_tokens": settings.enough(labels),
             "temperature": settings.temperature,
             "system": self._system or None,
             **settings.body,
@@ -160,18 +164,18 @@ class AnthropicLink:
         counts = message.usage or Tokens()
         asked, said = counts.input_tokens or 0, counts.output_tokens or 0
         usage = Usage(asked, said, self._price.usd(asked, said), latency)
-        found = self._found(message, text)
-        if isinstance(found, Found):
-            return Vote(found.label, None, "none", None, text, usage, model)
-        return msgspec.structs.replace(found, text=text, usage=usage, model=model)
+        return msgspec.structs.replace(self._answer(message, text), text=text, usage=usage, model=model)
 
-    def _found(self, message: Message, text: str) -> Found | Failure:
+    def _answer(self, message: Message, text: str) -> Answer:
         if message.stop_reason == "refusal":
             return Failure("refused", f"refused: {text[:80]!r}" if text else "refused")
         cut = message.stop_reason in {"max_tokens", "model_context_window_exceeded"}
         if cut and not text.strip():
             return Failure("cut", "the answer was cut before it began; raise max_tokens")
-        return read_label(self._scorer, text, cut=cut)
+        if self._verbalised:
+            return read_verbalised(self._scorer, text, cut=cut)
+        found = read_label(self._scorer, text, cut=cut)
+        return Vote(found.label) if isinstance(found, Found) else found
 
 
 def rate(header: Header) -> Rate | None:

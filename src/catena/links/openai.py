@@ -1,7 +1,7 @@
 """Any OpenAI-compatible chat-completions endpoint, over plain HTTP: one call, one vote, but for samples."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -16,10 +16,11 @@ from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import FREE, find_price
 from catena.links.reading import read_label
 from catena.links.samples import Sampler
-from catena.links.wire import Completion, bad_body, rate
+from catena.links.verbalised import read_verbalised, verbalising
+from catena.links.wire import Choice, Completion, bad_body, rate
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec
-from catena.types import Answer, Failure, Rate, Usage, Vote, together
+from catena.types import Answer, Failure, Item, Rate, Usage, Vote, together
 
 __all__ = ["OpenAILink", "open_link"]
 
@@ -59,7 +60,9 @@ class OpenAILink:
 
     def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
         self.name = name
-        self.render = Prompter(task)
+        self.render: Callable[[Item], str] = Prompter(task)
+        if settings.verbalised:
+            self.render = verbalising(self.render, list(task.labels), where)
         address, variable = settings.place(OPENAI, "OPENAI_API_KEY")
         confidence = "label_logprobs" if settings.listed else "none"
         self.capabilities = capabilities(settings, address, variable, confidence)
@@ -71,7 +74,7 @@ class OpenAILink:
         self._scorer = LabelScorer(list(task.labels))
         price = find_price(settings.price, settings.model, settings.base_url, where)
         self._price = half(price) if settings.mode == "batch" else price
-        self._max_tokens = settings.max_tokens or max(len(label.encode()) for label in task.labels) + 8
+        self._max_tokens = settings.enough(list(task.labels))
         self._system = [{"role": "system", "content": task.system}] if task.system else []
         self._fields = self._request_fields()
         self._always = (
@@ -151,36 +154,33 @@ class OpenAILink:
             choice = completion.choices[0]
         except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
             return bad_body(error, body, latency)
-        usage = self._usage(completion, latency)
-        text = choice.message.content or ""
-        failure = choice.failure(text)
-        if failure is None:
-            found = read_label(self._scorer, text, cut=choice.finish_reason == "length")
-            if isinstance(found, Found):
-                return self._vote(completion, text, found, usage)
-            failure = found
-        return msgspec.structs.replace(failure, text=text, usage=usage, model=completion.fingerprint)
+        usage, text = self._usage(completion, latency), choice.message.content or ""
+        answer = choice.failure(text) or self._answer(choice, text)
+        return msgspec.structs.replace(answer, text=text, usage=usage, model=completion.fingerprint)
 
-    def _vote(self, completion: Completion, text: str, found: Found, usage: Usage) -> Vote:
-        tokens, model = completion.choices[0].tokens(), completion.fingerprint
+    def _answer(self, choice: Choice, text: str) -> Answer:
+        cut = choice.finish_reason == "length"
+        if self._settings.verbalised:
+            return read_verbalised(self._scorer, text, cut=cut)
+        found = read_label(self._scorer, text, cut=cut)
+        return self._vote(choice, found) if isinstance(found, Found) else found
+
+    def _vote(self, choice: Choice, found: Found) -> Vote:
+        tokens = [
+            Token(
+                t.token,
+                t.raw,
+                t.logprob,
+                [Listed(a.token, a.raw, a.logprob) for a in t.top_logprobs or ()],
+            )
+            for t in choice.tokens()
+        ]
         if not tokens:
-            return Vote(found.label, None, "none", None, text, usage, model)
-        scores = self._scorer.score(
-            [
-                Token(
-                    t.token,
-                    t.raw,
-                    t.logprob,
-                    [Listed(a.token, a.raw, a.logprob) for a in t.top_logprobs or ()],
-                )
-                for t in tokens
-            ],
-            found.start,
-        )
+            return Vote(found.label)
+        scores = self._scorer.score(tokens, found.start)
         if scores.logprobs[scores.best] is None:
-            return Vote(found.label, None, "none", None, text, usage, model)
-        label = self._scorer.labels[scores.best]
-        return Vote(label, scores.margin, "label_logprobs", scores.logprobs, text, usage, model)
+            return Vote(found.label)
+        return Vote(self._scorer.labels[scores.best], scores.margin, "label_logprobs", scores.logprobs)
 
     def _usage(self, completion: Completion, latency: float) -> Usage:
         prompt, answer = completion.usage.prompt_tokens or 0, completion.usage.completion_tokens or 0

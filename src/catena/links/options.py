@@ -8,6 +8,7 @@ import msgspec
 from catena.errors import TaskError
 from catena.links.batch import BatchOptions
 from catena.links.price import Price
+from catena.links.verbalised import ROOM
 from catena.task import LinkSpec, convert
 from catena.types import Capabilities
 
@@ -34,8 +35,8 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
         temperature: As the API has it; 0 unless said, 1 with samples.
         max_tokens: Most tokens of an answer; enough for the longest label unless said.
         body: More fields for the request; null takes one out.
-        confidence: Where it comes from: `logprobs` of the answer, or how often of several `samples` the label is named.
-            The best that the provider gives in one call unless said.
+        confidence: Where it comes from: `logprobs` of the answer, how often of several `samples` the label is named, or
+            `verbalised` by the model beside its label. Log-probabilities, where the provider gives them, unless said.
         samples: How many, with `confidence: samples`; 5 unless said.
     """
 
@@ -51,13 +52,23 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
     temperature: float | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     body: dict[str, Any] = msgspec.field(default_factory=dict)
-    confidence: Literal["logprobs", "samples"] | None = None
+    confidence: Literal["logprobs", "samples", "verbalised"] | None = None
     samples: Annotated[int, msgspec.Meta(ge=2, le=100)] | None = None
 
     @property
     def calls(self) -> int:
         """How many calls a vote takes."""
         return (self.samples or SAMPLES) if self.confidence == "samples" else 1
+
+    @property
+    def verbalised(self) -> bool:
+        """Whether the model names a probability beside its label."""
+        return self.confidence == "verbalised"
+
+    def enough(self, labels: Sequence[str]) -> int:
+        """Return how many tokens an answer may take: enough for the longest label unless the task says how many."""
+        room = ROOM if self.verbalised else 0
+        return self.max_tokens or max(len(label.encode()) for label in labels) + 8 + room
 
     @property
     def ladder(self) -> dict[str, Any]:
@@ -138,7 +149,7 @@ def capabilities(options: CallOptions, address: str, variable: str | None, confi
         confidence: The source of the confidence of a single call.
     """
     return Capabilities(
-        confidence="samples" if options.confidence == "samples" else confidence,
+        confidence=confidence if options.confidence in {None, "logprobs"} else options.confidence,
         calls=options.calls,
         concurrency=options.concurrency,
         model=options.model,
