@@ -76,6 +76,7 @@ SOURCES = {
     "logprobs": {},
     "samples": {"confidence": "samples", "samples": 3},
     "verbalised": {"confidence": "verbalised"},
+    "codes": {"codes": True},
 }
 """Ways to a confidence: none of them makes a label of an answer that is none."""
 

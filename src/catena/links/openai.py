@@ -10,6 +10,7 @@ from catena.confidence import Found, LabelScorer, Listed, Token
 from catena.errors import TaskError
 from catena.links.batch import half
 from catena.links.client import Client, Reply, since
+from catena.links.codes import Coder
 from catena.links.identity import fingerprint
 from catena.links.openai_batch import OpenAIBatches
 from catena.links.options import CallOptions, capabilities, read_options
@@ -35,9 +36,11 @@ class Settings(CallOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     Args:
         top_logprobs: Alternatives to ask for at each token, as many as the server allows; 0 to ask for none.
+        codes: Whether labels are asked for as A, B, C ..., in another order for each item.
     """
 
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=400)] = 20
+    codes: bool = False
 
     @property
     def listed(self) -> int:
@@ -52,6 +55,15 @@ def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "OpenAILink":
         raise TaskError(
             f"{where}: confidence: log-probabilities come from top_logprobs, which is 0.", "Leave it out."
         )
+    if settings.codes and not settings.listed:
+        raise TaskError(
+            f"{where}: codes: they are read from log-probabilities, which are not asked for.", "Leave it out."
+        )
+    if settings.codes and settings.mode == "batch":
+        raise TaskError(
+            f"{where}: codes: a batch's answers don't tell the order that was asked in.",
+            "Leave out codes or mode: batch.",
+        )
     return OpenAILink(spec.name, settings, task, where)
 
 
@@ -60,15 +72,20 @@ class OpenAILink:
 
     def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
         self.name = name
-        self.render: Callable[[Item], str] = Prompter(task)
+        prompter = Prompter(task)
+        self._coder = Coder(prompter, dict(task.labels), task.seed, where) if settings.codes else None
+        self.render: Callable[[Item], str] = self._coder.render if self._coder else prompter
         if settings.verbalised:
             self.render = verbalising(self.render, list(task.labels), where)
         address, variable = settings.place(OPENAI, "OPENAI_API_KEY")
-        confidence = "label_logprobs" if settings.listed else "none"
+        source = "code_logprobs" if settings.codes else "label_logprobs"
+        confidence = source if settings.listed else "none"
         self.capabilities = capabilities(settings, address, variable, confidence)
         self._url = f"{address}/chat/completions"
         shaping = ("model", "top_logprobs", "temperature", "max_tokens", "body")
         shaped = {key: getattr(settings, key) for key in shaping} | settings.ladder
+        if settings.codes:
+            shaped |= {"codes": True, "seed": task.seed}
         self.fingerprint = fingerprint(name, "openai", task, system=task.system, **shaped)
         self._settings = settings
         self._scorer = LabelScorer(list(task.labels))
@@ -125,7 +142,7 @@ class OpenAILink:
         if reply.status != 200:
             used = Usage(latency_ms=since(start))
             return msgspec.structs.replace(self._client.refused(reply), usage=used, rate=limits)
-        read = self.read(reply.body, since(start))
+        read = self.read(reply.body, since(start), prompt)
         return read if limits is None else msgspec.structs.replace(read, rate=limits)
 
     def question(self, prompt: str) -> dict[str, Any]:
@@ -142,12 +159,13 @@ class OpenAILink:
         self._listen_at = now + LISTEN_SECONDS
         return rate(reply.header)
 
-    def read(self, body: bytes, latency: float = 0.0) -> Answer:
+    def read(self, body: bytes, latency: float = 0.0, prompt: str = "") -> Answer:
         """Return the vote or the failure that an answer's body is.
 
         Args:
             body: As the server sent it.
             latency: Milliseconds that it took.
+            prompt: What was asked; only codes need it.
         """
         try:
             completion = _decode(body)
@@ -155,26 +173,20 @@ class OpenAILink:
         except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
             return bad_body(error, body, latency)
         usage, text = self._usage(completion, latency), choice.message.content or ""
-        answer = choice.failure(text) or self._answer(choice, text)
+        answer = choice.failure(text) or self._answer(choice, text, prompt)
         return msgspec.structs.replace(answer, text=text, usage=usage, model=completion.fingerprint)
 
-    def _answer(self, choice: Choice, text: str) -> Answer:
+    def _answer(self, choice: Choice, text: str, prompt: str) -> Answer:
         cut = choice.finish_reason == "length"
+        if self._coder:
+            return self._coder.read(prompt, text, _tokens(choice), cut=cut)
         if self._settings.verbalised:
             return read_verbalised(self._scorer, text, cut=cut)
         found = read_label(self._scorer, text, cut=cut)
         return self._vote(choice, found) if isinstance(found, Found) else found
 
     def _vote(self, choice: Choice, found: Found) -> Vote:
-        tokens = [
-            Token(
-                t.token,
-                t.raw,
-                t.logprob,
-                [Listed(a.token, a.raw, a.logprob) for a in t.top_logprobs or ()],
-            )
-            for t in choice.tokens()
-        ]
+        tokens = _tokens(choice)
         if not tokens:
             return Vote(found.label)
         scores = self._scorer.score(tokens, found.start)
@@ -185,6 +197,13 @@ class OpenAILink:
     def _usage(self, completion: Completion, latency: float) -> Usage:
         prompt, answer = completion.usage.prompt_tokens or 0, completion.usage.completion_tokens or 0
         return Usage(prompt, answer, self._price.usd(prompt, answer), latency)
+
+
+def _tokens(choice: Choice) -> list[Token]:
+    return [
+        Token(t.token, t.raw, t.logprob, [Listed(a.token, a.raw, a.logprob) for a in t.top_logprobs or ()])
+        for t in choice.tokens()
+    ]
 
 
 def _headers(key: str) -> dict[str, str]:
