@@ -186,3 +186,24 @@ def test_shares_with_few_values(tmp_path):
     assert {answer.confidence for answer in answers_in(tmp_path / "r", "small").values()} == {0.9}
     assert [len(answers_in(tmp_path / "r", name)) for name in ("small", "middle", "big")] == [90, 60, 30]
     assert all(row["status"] == "labelled" for row in labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {},
+            "gives no log-probabilities: such votes have no confidence and rank lowest; `confidence: samples` gets one.",
+        ),
+        (
+            {"confidence": "verbalised"},
+            "names no probability beside some of its labels: such votes have no confidence",
+        ),
+    ],
+)
+def test_votes_without_a_confidence_are_noticed(tmp_path, options, said):
+    """A run says once that a link's votes have no confidence, and why; where the task can help, how."""
+    with FakeProvider(lambda _: Reply("favor"), no_logprobs=True) as provider:
+        task, warned = chain_task(openai(provider, **options)), []
+        execute(task, rows_of(texts(3)), tmp_path / "r", watch=lambda run: warned.append(run.warnings))
+    assert len([warning for warning in warned[-1] if said in warning]) == 1

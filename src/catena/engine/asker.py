@@ -12,7 +12,7 @@ from catena.engine.budget import Budget
 from catena.engine.endpoint import Gate
 from catena.engine.inbox import Queue
 from catena.errors import CatenaError, LedgerError, LinkError
-from catena.types import NOTHING_USED, Answer, Failure, Link, Usage, together
+from catena.types import NOTHING_USED, Answer, Failure, Link, Usage, Vote, together
 
 __all__ = ["Answered", "Asker", "CallAsker", "Question"]
 
@@ -241,13 +241,27 @@ def _after(before: Answer, answer: Answer) -> Answer:
 
 
 def _charged(answers: Sequence[Answer], bounds: Sequence[Usage | None]) -> Usage:
-    """Return what a call may have cost: at its bound where its answer was lost, or says nothing of tokens."""
+    """Return what a try may have cost: at its bound where an answer was lost, or says nothing of tokens."""
     return together(
         [
-            bound if bound is not None and _unknown(answer) else answer.usage
+            _at_most(answer, bound) if bound is not None and _unknown(answer) else answer.usage
             for answer, bound in zip(answers, bounds, strict=False)
         ]
     )
+
+
+def _at_most(answer: Answer, bound: Usage) -> Usage:
+    """Return what an answer may have cost where that is not known; of several calls only the last one was lost."""
+    used = answer.usage
+    if bound.calls <= 1 or isinstance(answer, Vote):
+        return bound
+    one = Usage(
+        -(-bound.prompt_tokens // bound.calls),
+        -(-bound.completion_tokens // bound.calls),
+        None if bound.cost_usd is None else bound.cost_usd / bound.calls,
+        calls=0,  # it is among those of the answer
+    )
+    return together([used, one])
 
 
 def _unknown(answer: Answer) -> bool:
