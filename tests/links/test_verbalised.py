@@ -28,6 +28,9 @@ LINES = {
     "pro |": ("pro", None),
     "pro | 101": ("pro", None),
     "pro | 99999": ("pro", None),
+    "pro | 0.85": ("pro", None),
+    "pro | 85.5 %": ("pro", None),
+    "pro | %": ("pro", None),
     '{"label": "pro"}': ("pro", None),
 }
 """What is said, the label, and its probability where there is one."""
@@ -47,7 +50,6 @@ WRONG = {
     "pro | 60 | 40": "no_label",
     "pro | high": "no_label",
     "pro | not at all": "no_label",
-    "pro | 0.85": "no_label",
     "pro | 8.5e1": "no_label",
     "pro | -5": "no_label",
     "pro | ８５": "no_label",  # full-width digits
