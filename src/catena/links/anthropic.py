@@ -3,7 +3,7 @@
 import datetime as dt
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
@@ -16,7 +16,7 @@ from catena.links.identity import fingerprint
 from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import find_price
 from catena.links.reading import read_label
-from catena.links.wire import Header, bad_body
+from catena.links.wire import Count, Header, bad_body
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec
 from catena.types import Answer, Failure, Limit, Rate, Usage, Vote
@@ -26,6 +26,10 @@ __all__ = ["AnthropicLink", "open_link"]
 OWNED = ("model", "messages", "system", "stream")
 ANTHROPIC = "https://api.anthropic.com/v1"
 VERSION = "2023-06-01"
+FOR_MINUTES, FOR_AN_HOUR = (
+    0.25,
+    1.0,
+)  # of the price, for a token that is put into the cache (docs, "Prompt caching")
 LOW_BALANCE = "credit balance is too low"  # comes with status 400, as if the prompt were to blame
 
 
@@ -36,11 +40,37 @@ class Block(msgspec.Struct, gc=False):
     text: str | None = None
 
 
-class Tokens(msgspec.Struct, gc=False):
-    """Counts of tokens."""
+class Written(msgspec.Struct, gc=False):
+    """Counts of tokens that were put into the cache, by how long they are kept."""
 
-    input_tokens: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)] | None = 0
-    output_tokens: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)] | None = 0
+    ephemeral_1h_input_tokens: Count | None = 0
+
+
+class Tokens(msgspec.Struct, gc=False):
+    """Counts of tokens; those that came from the cache or were put into it are not among `input_tokens`."""
+
+    input_tokens: Count | None = 0
+    output_tokens: Count | None = 0
+    cache_read_input_tokens: Count | None = 0
+    cache_creation_input_tokens: Count | None = 0
+    cache_creation: Written | None = None
+
+    @property
+    def prompt(self) -> int:
+        """All tokens of the prompt."""
+        return (self.input_tokens or 0) + self.cached + (self.cache_creation_input_tokens or 0)
+
+    @property
+    def cached(self) -> int:
+        """Those that came from the cache."""
+        return self.cache_read_input_tokens or 0
+
+    @property
+    def surcharge(self) -> float:
+        """What is paid on top for those that were put into the cache, as a number of tokens."""
+        written = self.cache_creation_input_tokens or 0
+        longer = min(written, (self.cache_creation and self.cache_creation.ephemeral_1h_input_tokens) or 0)
+        return FOR_MINUTES * (written - longer) + FOR_AN_HOUR * longer
 
 
 class Message(msgspec.Struct, gc=False):
@@ -82,7 +112,9 @@ class AnthropicLink:
         self._price = half(price) if settings.mode == "batch" else price
         self._system = task.system or ""
         self._fields = self._request_fields(settings, list(task.labels))
-        self._always = len(self._system.encode()) + len(_encode(settings.body)) + 16  # bytes of each prompt
+        body = _encode(settings.body)
+        self._always = len(self._system.encode()) + len(body) + 16  # bytes of each prompt
+        self._surcharge = FOR_AN_HOUR if b"cache_control" in body else 0.0
         self._client = Client(where, variable, _headers, settings.timeout, settings.concurrency)
         self.ready = self._client.ready
         self.close = self._client.close
@@ -108,7 +140,7 @@ class AnthropicLink:
         if not isinstance(answer, int):
             return None
         said = len(prompt.encode(errors="replace")) + self._always
-        return Usage(said, answer, self._price.usd(said, answer))
+        return Usage(said, answer, self._price.usd(said, answer, surcharge=self._surcharge * said))
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
         """Ask about each prompt in a call of its own; see `types.Link`."""
@@ -151,8 +183,9 @@ class AnthropicLink:
             return bad_body(error, body, latency)
         text, model = message.text, message.model
         counts = message.usage or Tokens()
-        asked, said = counts.input_tokens or 0, counts.output_tokens or 0
-        usage = Usage(asked, said, self._price.usd(asked, said), latency)
+        asked, said = counts.prompt, counts.output_tokens or 0
+        cost = self._price.usd(asked, said, counts.cached, counts.surcharge)
+        usage = Usage(asked, said, cost, latency)
         found = self._found(message, text)
         if isinstance(found, Found):
             return Vote(found.label, None, "none", None, text, usage, model)

@@ -171,7 +171,7 @@ class OpenAILink:
 
     def _usage(self, completion: Completion, latency: float) -> Usage:
         prompt, answer = completion.usage.prompt_tokens or 0, completion.usage.completion_tokens or 0
-        return Usage(prompt, answer, self._price.usd(prompt, answer), latency)
+        return Usage(prompt, answer, self._price.usd(prompt, answer, completion.usage.cached), latency)
 
 
 def _headers(key: str) -> dict[str, str]:
