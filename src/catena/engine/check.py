@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.data.rows import Rows
+from catena.engine.templates import check_templates, names_used
 from catena.errors import CatenaError, DataError
 from catena.links import open_link
-from catena.prompts import Prompter
 from catena.task import TaskSpec
 from catena.types import Item, Link, Vote
 
@@ -36,8 +36,8 @@ def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
     reach = task.judge().policy.expects(rows.count if rows is not None else 0, len(task.chain))
     links = [open_link(spec, task) for spec in task.chain]
     if rows is not None:
-        Prompter(task).check(rows.column_names)
-    item = next(iter(rows))[0] if rows is not None else _example(task)
+        check_templates(task, links, rows)
+    item = next(iter(rows))[0] if rows is not None else _example(task, links)
     called = asyncio.run(_call_all(links, item))
     most = (
         [None] * len(links)
@@ -56,8 +56,8 @@ def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
     }
 
 
-def _example(task: TaskSpec) -> Item:
-    names = Prompter(task).names
+def _example(task: TaskSpec, links: list[Link]) -> Item:
+    names = names_used(task, links)
     return Item(0, "1", EXAMPLE, dict.fromkeys(names, "example"), "example" if task.data.target else None)
 
 

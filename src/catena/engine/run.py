@@ -19,10 +19,10 @@ from catena.engine.budget import BudgetError
 from catena.engine.pipeline import Pipeline
 from catena.engine.progress import Progress
 from catena.engine.results import LABELS_FILE, labels_digest, write_labels
-from catena.errors import ChangedError, DataError, InputError, TaskError
+from catena.engine.templates import check_templates
+from catena.errors import ChangedError, InputError
 from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
-from catena.prompts import Prompter
 from catena.task import TaskSpec
 
 __all__ = ["Outcome", "Run", "task_of"]
@@ -68,7 +68,7 @@ class Run:
         self._judge = task.judge()
         self.links = [open_link(spec, task) for spec in task.chain]
         self.rows: Rows = read_rows(data, task.data, task.labels.keys())
-        _check_templates(task, self.rows)
+        check_templates(task, self.links, self.rows)
 
     def execute(
         self,
@@ -252,19 +252,6 @@ def task_of(ledger: Ledger) -> TaskSpec:
         share = stored.pop("share")
         stored["policy"] = {"share": share} if share else {}
     return msgspec.convert(stored, TaskSpec)
-
-
-def _check_templates(task: TaskSpec, rows: Rows) -> None:
-    prompter = Prompter(task)
-    try:
-        prompter.check(rows.column_names)
-        prompter(next(iter(rows))[0])
-    except DataError as error:
-        raise TaskError(f"instruction or prompt: {error.message}") from error
-    except TaskError as error:
-        if task.data.target is None and "target" in error.message:
-            raise TaskError(error.message, "Name the column: data: {target: COLUMN}.") from error
-        raise
 
 
 def _make_folder(folder: Path) -> None:

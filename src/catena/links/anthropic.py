@@ -17,7 +17,6 @@ from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import find_price
 from catena.links.reading import read_label
 from catena.links.wire import Count, Header, bad_body
-from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec
 from catena.types import Answer, Failure, Limit, Rate, Usage, Vote
 
@@ -98,19 +97,24 @@ class AnthropicLink:
 
     def __init__(self, name: str, settings: CallOptions, task: TaskSpec, where: str) -> None:
         self.name = name
-        self.render = Prompter(task)
+        self.render = settings.prompter(task, where)
+        self._system = settings.system_of(task) or ""
         address, variable = settings.place(ANTHROPIC, "ANTHROPIC_API_KEY")
         self.capabilities = capabilities(settings, address, variable, "none")
         shaping = ("model", "temperature", "max_tokens", "body")
         self.fingerprint = fingerprint(
-            name, "anthropic", task, system=task.system, **{key: getattr(settings, key) for key in shaping}
+            name,
+            "anthropic",
+            task,
+            system=settings.system_of(task),
+            **{key: getattr(settings, key) for key in shaping},
+            **settings.own(),
         )
         self._url = f"{address}/messages"
         self._where = where
         self._scorer = LabelScorer(list(task.labels))
         price = find_price(settings.price, settings.model, settings.base_url, where, "anthropic")
         self._price = half(price) if settings.mode == "batch" else price
-        self._system = task.system or ""
         self._fields = self._request_fields(settings, list(task.labels))
         body = _encode(settings.body)
         self._always = len(self._system.encode()) + len(body) + 16  # bytes of each prompt

@@ -15,7 +15,6 @@ from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import FREE, find_price
 from catena.links.reading import read_label
 from catena.links.wire import Completion, bad_body, rate
-from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec
 from catena.types import Answer, Failure, Rate, Usage, Vote
 
@@ -48,25 +47,29 @@ class OpenAILink:
 
     def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
         self.name = name
-        self.render = Prompter(task)
+        self.render = settings.prompter(task, where)
+        system = settings.system_of(task)
         address, variable = settings.place(OPENAI, "OPENAI_API_KEY")
         confidence = "label_logprobs" if settings.top_logprobs else "none"
         self.capabilities = capabilities(settings, address, variable, confidence)
         self._url = f"{address}/chat/completions"
         shaping = ("model", "top_logprobs", "temperature", "max_tokens", "body")
         self.fingerprint = fingerprint(
-            name, "openai", task, system=task.system, **{key: getattr(settings, key) for key in shaping}
+            name,
+            "openai",
+            task,
+            system=system,
+            **{key: getattr(settings, key) for key in shaping},
+            **settings.own(),
         )
         self._settings = settings
         self._scorer = LabelScorer(list(task.labels))
         price = find_price(settings.price, settings.model, settings.base_url, where)
         self._price = half(price) if settings.mode == "batch" else price
         self._max_tokens = settings.max_tokens or max(len(label.encode()) for label in task.labels) + 8
-        self._system = [{"role": "system", "content": task.system}] if task.system else []
+        self._system = [{"role": "system", "content": system}] if system else []
         self._fields = self._request_fields()
-        self._always = (
-            len((task.system or "").encode()) + len(_encode(settings.body)) + 16
-        )  # bytes of each prompt
+        self._always = len((system or "").encode()) + len(_encode(settings.body)) + 16  # bytes of each prompt
         self._client = Client(where, variable, _headers, settings.timeout, settings.concurrency)
         self.ready = self._client.ready
         self.close = self._client.close

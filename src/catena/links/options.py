@@ -8,7 +8,8 @@ import msgspec
 from catena.errors import TaskError
 from catena.links.batch import BatchOptions
 from catena.links.price import Price
-from catena.task import LinkSpec, convert
+from catena.prompts import Prompter
+from catena.task import LinkSpec, TaskSpec, convert
 from catena.types import Capabilities
 
 __all__ = ["CallOptions", "capabilities", "read_options"]
@@ -32,6 +33,9 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
         temperature: As the API has it.
         max_tokens: Most tokens of an answer; enough for the longest label unless said.
         body: More fields for the request; null takes one out.
+        instruction: In the place of the task's, for this link alone.
+        prompt: Likewise.
+        system: Likewise; empty for none.
     """
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
@@ -46,6 +50,22 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
     temperature: float = 0.0
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     body: dict[str, Any] = msgspec.field(default_factory=dict)
+    instruction: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    prompt: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    system: str | None = None
+
+    def prompter(self, task: TaskSpec, where: str) -> Prompter:
+        """Return what renders the link's questions."""
+        return Prompter(task, where, self.instruction, self.prompt)
+
+    def system_of(self, task: TaskSpec) -> str | None:
+        """Return the system message, where there is one."""
+        return task.system if self.system is None else self.system
+
+    def own(self) -> dict[str, Any]:
+        """Return what of the link's own shapes its questions, for its fingerprint; empty where nothing does."""
+        given = {"instruction": self.instruction, "prompt": self.prompt}
+        return {key: value for key, value in given.items() if value is not None}
 
     def place(self, own: str, variable: str) -> tuple[str, str | None]:
         """Return the address to call, and the variable with its key: the usual one goes to the provider's own only."""

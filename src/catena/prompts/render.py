@@ -28,20 +28,34 @@ class Prompter:
     column but gold by its name, and `row` (those columns, for names that are no identifiers). What stands in a row is data: it
     is never a template itself.
 
+    Args:
+        task: The task.
+        where: Names the link, for messages about its own templates.
+        instruction: The link's own, in the place of the task's.
+        prompt: Likewise.
+
     Raises:
         TaskError: A template has a syntax error or uses a name that is no column.
     """
 
-    def __init__(self, task: TaskSpec) -> None:
+    def __init__(
+        self, task: TaskSpec, where: str = "", instruction: str | None = None, prompt: str | None = None
+    ) -> None:
         self._labels = dict(task.labels)
         self._data = task.data
-        self._question = _compile(task.instruction, "instruction")
-        source = task.prompt if task.prompt is not None else _default()
-        self._prompt = _compile(source, "prompt")
-        self._used = {
-            "instruction": _names(task.instruction, "instruction"),
-            "prompt": _names(source, "prompt"),
-        }
+        asked = "instruction" if instruction is None else f"{where}: instruction"
+        whole = "prompt" if prompt is None else f"{where}: prompt"
+        instruction = task.instruction if instruction is None else instruction
+        prompt = task.prompt if prompt is None else prompt
+        source = _default() if prompt is None else prompt
+        self._question = _compile(instruction, asked)
+        self._prompt = _compile(source, whole)
+        self._used = {asked: _names(instruction, asked), whole: _names(source, whole)}
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Where its templates stand in the task, for messages."""
+        return tuple(self._used)
 
     @property
     def names(self) -> frozenset[str]:
