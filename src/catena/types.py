@@ -5,7 +5,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-__all__ = ["REASONS", "Answer", "Capabilities", "Failure", "Item", "Limit", "Link", "Rate", "Usage", "Vote"]
+__all__ = [
+    "REASONS", "Answer", "Capabilities", "Example", "Failure", "Item", "Limit", "Link", "Rate", "Usage", "Vote",
+]  # fmt: skip
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -26,6 +28,22 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     fields: Mapping[str, Any] = {}
     target: str | None = None
     gold: str | None = None
+
+
+class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A text with its right label, shown to models.
+
+    Args:
+        text: The text.
+        label: One of the task's labels.
+        target: What the question is about, where it is about something.
+        fields: Other columns that the instruction uses.
+    """
+
+    text: str
+    label: str
+    target: str | None = None
+    fields: Mapping[str, Any] = {}
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

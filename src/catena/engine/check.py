@@ -10,6 +10,7 @@ from catena.data.rows import Rows
 from catena.engine.templates import check_templates, names_used
 from catena.errors import CatenaError, DataError
 from catena.links import open_link
+from catena.prompts import with_examples
 from catena.task import TaskSpec
 from catena.types import Item, Link, Vote
 
@@ -33,6 +34,7 @@ def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
     Raises:
         TaskError: The task does not fit its links or the columns.
     """
+    task = with_examples(task)
     reach = task.judge().policy.expects(rows.count if rows is not None else 0, len(task.chain))
     links = [open_link(spec, task) for spec in task.chain]
     if rows is not None:

@@ -23,6 +23,7 @@ from catena.engine.templates import check_templates
 from catena.errors import ChangedError, InputError
 from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
+from catena.prompts import with_examples
 from catena.task import TaskSpec
 
 __all__ = ["Outcome", "Run", "task_of"]
@@ -53,7 +54,7 @@ class Run:
     """One task over one input, in one folder. Building it validates everything; nothing is paid before `execute`.
 
     Args:
-        task: What to do.
+        task: What to do; its examples are drawn.
         data: A file, or a DataFrame or Arrow table.
         folder: Where the run lives; made if it is not there.
 
@@ -63,6 +64,7 @@ class Run:
     """
 
     def __init__(self, task: TaskSpec, data: Any, folder: Path) -> None:
+        task = with_examples(task)
         self.task = task
         self.folder = folder
         self._judge = task.judge()
@@ -192,7 +194,9 @@ class Run:
         changed = self._changed_links(ledger)
         asked_anew = ledger.get("template") != facts["template"]
         if asked_anew:
-            changed.append("the questions changed (instruction, prompt, labels, columns or max_chars)")
+            changed.append(
+                "the questions changed (instruction, prompt, labels, examples, columns or max_chars)"
+            )
         golds = {ledger.get("gold"), self.task.data.gold} - {None}
         moved = ledger.get("gold") != self.task.data.gold
         rows = ledger.compare_items(self.rows, ignore=golds if moved else ())
@@ -223,7 +227,9 @@ class Run:
         """Return what changes when questions change although rows and links do not."""
         task, data = self.task, self.task.data
         columns = [data.text, data.id, data.target]
-        said = [task.instruction, task.prompt, dict(task.labels), columns, task.max_chars]
+        said: list[Any] = [task.instruction, task.prompt, dict(task.labels), columns, task.max_chars]
+        if task.examples:
+            said.append(msgspec.to_builtins(task.examples))
         return hashlib.blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()
 
     def _decision_key(self) -> str:
