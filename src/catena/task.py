@@ -24,7 +24,7 @@ POLICIES = "Write policy: share, agree, {share: [0.8, 0.2]}, {threshold: [0.9]} 
 
 MOST_NODES = 1_000_000  # of a task file with its aliases written out
 
-KEPT = frozenset({"labels", "examples", "class-aware", "pilot"})
+KEPT = frozenset({"labels", "examples", "abstain", "class-aware", "pilot"})
 """Keys under which scalars keep their spelling: yes, no, none, 1."""
 
 WORDS = (
@@ -117,6 +117,7 @@ class TaskSpec(msgspec.Struct, frozen=True):
         system: System message, where there is one.
         max_chars: A longer text is a failed row, without a call.
         budget: What the run may use; None for no cap.
+        abstain: What models may answer instead of a label; None where they must name one.
         examples: What models are shown beside each question, or where it is drawn from.
     """
 
@@ -133,6 +134,7 @@ class TaskSpec(msgspec.Struct, frozen=True):
     system: str | None = None
     max_chars: int = 200_000
     budget: BudgetSpec | None = None
+    abstain: str | None = None
     examples: tuple[Example, ...] | Draw = ()
 
     def judge(self) -> Judge:
@@ -169,6 +171,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system: str | None = None
     max_chars: Annotated[int, msgspec.Meta(ge=1, le=1 << 40)] = 200_000
     budget: BudgetSpec | None = None
+    abstain: str | None = None
     examples: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)] | dict[str, Any] | None = None
 
 
@@ -196,6 +199,7 @@ def parse_task(text: str, where: str = "task") -> TaskSpec:
     """
     given = convert(_read_yaml(text, where), _File, where)
     labels = _labels(given.labels, where)
+    _check_abstain(given.abstain, labels, where)
     chain = _chain(given.chain, where)
     policy = _policy(given.policy, chain, labels, where)
     aggregate, calibrated = _aggregate(given.aggregate or policy.usual_aggregate, where)
@@ -213,6 +217,7 @@ def parse_task(text: str, where: str = "task") -> TaskSpec:
         system=given.system,
         max_chars=given.max_chars,
         budget=given.budget,
+        abstain=given.abstain,
         examples=_examples(given.examples, labels, given.data, where),
     )
 
@@ -385,6 +390,19 @@ def _labels(given: list[str] | dict[str, str | None], where: str) -> dict[str, s
             )
         alike[folded] = label
     return labels
+
+
+def _check_abstain(word: str | None, labels: Mapping[str, str], where: str) -> None:
+    if word is None:
+        return
+    if not word.strip():
+        raise TaskError(f"{where}: abstain: it is empty.", "Write a word, such as unclear, or leave it out.")
+    try:
+        _labels([*labels, word], where)
+    except TaskError as error:
+        raise TaskError(
+            f"{where}: abstain: '{word}' is a label, or as good as one.", "Write another word."
+        ) from error
 
 
 def _chain(given: list[dict[str, Any]], where: str) -> tuple[LinkSpec, ...]:

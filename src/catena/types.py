@@ -100,7 +100,7 @@ class Vote(msgspec.Struct, frozen=True):
 
 REASONS = frozenset({
     "empty", "too_long", "no_label", "many_labels", "refused", "filtered", "cut", "template", "bad_request",
-    "rate_limit", "overloaded", "server", "timeout", "transport", "bad_body", "missing",
+    "rate_limit", "overloaded", "server", "timeout", "transport", "bad_body", "missing", "abstained",
 })  # fmt: skip
 """What `Failure.reason` may be."""
 
@@ -111,7 +111,7 @@ class Failure(msgspec.Struct, frozen=True):
     Args:
         reason: One of a few fixed words, for counting: `empty`, `too_long`, `no_label`, `many_labels`, `refused`,
             `filtered`, `cut`, `template`, `bad_request`, `rate_limit`, `overloaded`, `server`, `timeout`, `transport`,
-            `bad_body`, `missing`.
+            `bad_body`, `missing`, `abstained`.
         message: One line for a person.
         retryable: Whether asking again may help.
         retry_after: Seconds the provider asks to wait, where it does.

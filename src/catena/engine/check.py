@@ -89,8 +89,8 @@ async def _call(link: Link, item: Item) -> dict[str, Any]:
     result["latency_ms"] = answer.usage.latency_ms
     if isinstance(answer, Vote):
         return result | {"answered": True, "label": answer.label, "confidence": answer.source}
-    # A replay link may lack the vote of the one item that was asked about.
-    return result | {"answered": answer.reason == "missing", "error": answer.message}
+    # A replay link may lack the vote of the one item that was asked about, and any may say that it can't tell.
+    return result | {"answered": answer.reason in {"missing", "abstained"}, "error": answer.message}
 
 
 def _most(links: list[Link], rows: Rows, received: list[int]) -> list[float | None]:

@@ -230,6 +230,8 @@ class Run:
         said: list[Any] = [task.instruction, task.prompt, dict(task.labels), columns, task.max_chars]
         if task.examples:
             said.append(msgspec.to_builtins(task.examples))
+        if task.abstain is not None:
+            said.append(task.abstain)
         return hashlib.blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()
 
     def _decision_key(self) -> str:

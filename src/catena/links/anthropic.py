@@ -15,7 +15,7 @@ from catena.links.client import Client, Reply, since
 from catena.links.identity import fingerprint
 from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import find_price
-from catena.links.reading import read_label
+from catena.links.reading import answers_of, read_label
 from catena.links.wire import Count, Header, bad_body
 from catena.task import LinkSpec, TaskSpec
 from catena.types import Answer, Failure, Limit, Rate, Usage, Vote
@@ -108,14 +108,14 @@ class AnthropicLink:
             task,
             system=settings.system_of(task),
             **{key: getattr(settings, key) for key in shaping},
-            **settings.own(),
+            **settings.own(task),
         )
         self._url = f"{address}/messages"
         self._where = where
-        self._scorer = LabelScorer(list(task.labels))
+        self._scorer, self._abstain = LabelScorer(answers_of(task)), task.abstain
         price = find_price(settings.price, settings.model, settings.base_url, where, "anthropic")
         self._price = half(price) if settings.mode == "batch" else price
-        self._fields = self._request_fields(settings, list(task.labels))
+        self._fields = self._request_fields(settings, answers_of(task))
         body = _encode(settings.body)
         self._always = len(self._system.encode()) + len(body) + 16  # bytes of each prompt
         self._surcharge = FOR_AN_HOUR if b"cache_control" in body else 0.0
@@ -128,8 +128,8 @@ class AnthropicLink:
             else None
         )
 
-    def _request_fields(self, settings: CallOptions, labels: Sequence[str]) -> dict[str, Any]:
-        enough = max(len(label.encode()) for label in labels) + 8
+    def _request_fields(self, settings: CallOptions, answers: Sequence[str]) -> dict[str, Any]:
+        enough = max(len(answer.encode()) for answer in answers) + 8
         fields: dict[str, Any] = {
             "max_tokens": settings.max_tokens or enough,
             "temperature": settings.temperature,
@@ -201,7 +201,7 @@ class AnthropicLink:
         cut = message.stop_reason in {"max_tokens", "model_context_window_exceeded"}
         if cut and not text.strip():
             return Failure("cut", "the answer was cut before it began; raise max_tokens")
-        return read_label(self._scorer, text, cut=cut)
+        return read_label(self._scorer, text, cut=cut, abstain=self._abstain)
 
 
 def rate(header: Header) -> Rate | None:

@@ -13,7 +13,7 @@ from catena.links.identity import fingerprint
 from catena.links.openai_batch import OpenAIBatches
 from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import FREE, find_price
-from catena.links.reading import read_label
+from catena.links.reading import abstained, answers_of, read_label
 from catena.links.wire import Completion, bad_body, rate
 from catena.task import LinkSpec, TaskSpec
 from catena.types import Answer, Failure, Rate, Usage, Vote
@@ -60,13 +60,14 @@ class OpenAILink:
             task,
             system=system,
             **{key: getattr(settings, key) for key in shaping},
-            **settings.own(),
+            **settings.own(task),
         )
         self._settings = settings
-        self._scorer = LabelScorer(list(task.labels))
+        answers = answers_of(task)
+        self._scorer, self._labels, self._abstain = LabelScorer(answers), len(task.labels), task.abstain
         price = find_price(settings.price, settings.model, settings.base_url, where)
         self._price = half(price) if settings.mode == "batch" else price
-        self._max_tokens = settings.max_tokens or max(len(label.encode()) for label in task.labels) + 8
+        self._max_tokens = settings.max_tokens or max(len(answer.encode()) for answer in answers) + 8
         self._system = [{"role": "system", "content": system}] if system else []
         self._fields = self._request_fields()
         self._always = len((system or "").encode()) + len(_encode(settings.body)) + 16  # bytes of each prompt
@@ -145,13 +146,15 @@ class OpenAILink:
         text = choice.message.content or ""
         failure = choice.failure(text)
         if failure is None:
-            found = read_label(self._scorer, text, cut=choice.finish_reason == "length")
-            if isinstance(found, Found):
-                return self._vote(completion, text, found, usage)
-            failure = found
+            cut = choice.finish_reason == "length"
+            found = read_label(self._scorer, text, cut=cut, abstain=self._abstain)
+            vote = self._vote(completion, text, found, usage) if isinstance(found, Found) else found
+            if isinstance(vote, Vote):
+                return vote
+            failure = vote
         return msgspec.structs.replace(failure, text=text, usage=usage, model=completion.fingerprint)
 
-    def _vote(self, completion: Completion, text: str, found: Found, usage: Usage) -> Vote:
+    def _vote(self, completion: Completion, text: str, found: Found, usage: Usage) -> Vote | Failure:
         tokens, model = completion.choices[0].tokens(), completion.fingerprint
         if not tokens:
             return Vote(found.label, None, "none", None, text, usage, model)
@@ -170,7 +173,10 @@ class OpenAILink:
         if scores.logprobs[scores.best] is None:
             return Vote(found.label, None, "none", None, text, usage, model)
         label = self._scorer.labels[scores.best]
-        return Vote(label, scores.margin, "label_logprobs", scores.logprobs, text, usage, model)
+        if label == self._abstain:  # likelier than what the text begins with
+            return abstained(label)
+        logprobs = scores.logprobs[: self._labels]
+        return Vote(label, scores.margin, "label_logprobs", logprobs, text, usage, model)
 
     def _usage(self, completion: Completion, latency: float) -> Usage:
         prompt, answer = completion.usage.prompt_tokens or 0, completion.usage.completion_tokens or 0

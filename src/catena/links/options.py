@@ -62,9 +62,9 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
         """Return the system message, where there is one."""
         return task.system if self.system is None else self.system
 
-    def own(self) -> dict[str, Any]:
-        """Return what of the link's own shapes its questions, for its fingerprint; empty where nothing does."""
-        given = {"instruction": self.instruction, "prompt": self.prompt}
+    def own(self, task: TaskSpec) -> dict[str, Any]:
+        """Return what else shapes the link's votes, for its fingerprint: its own words, and what may be answered."""
+        given = {"instruction": self.instruction, "prompt": self.prompt, "abstain": task.abstain}
         return {key: value for key, value in given.items() if value is not None}
 
     def place(self, own: str, variable: str) -> tuple[str, str | None]:

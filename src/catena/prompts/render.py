@@ -17,7 +17,7 @@ from catena.types import Example, Item
 
 __all__ = ["Prompter"]
 
-GIVEN = frozenset({"text", "labels", "question", "row", "examples"})
+GIVEN = frozenset({"text", "labels", "question", "row", "examples", "abstain"})
 
 
 CLOSING = re.compile(r"<\s*/\s*(text)", re.IGNORECASE)
@@ -27,7 +27,7 @@ class Prompter:
     """Renders a task's question for an item.
 
     Templates see `text`, `target`, `labels` (descriptions by label), `question` (the rendered instruction), every
-    column but gold by its name, `row` (those columns, for names that are no identifiers), and `examples`, each with `text`,
+    column but gold by its name, `row` (those columns, for names that are no identifiers), `abstain`, and `examples`, each with `text`,
     `label`, `target` and `question`: the instruction about it, empty where that is the same for every row. A row is never
     shown an example with its own text. What stands in a row is data: it is never a template itself.
 
@@ -46,6 +46,7 @@ class Prompter:
     ) -> None:
         shown = drawn(task)
         self._labels = dict(task.labels)
+        self._abstain = task.abstain
         self._data = task.data
         asked = "instruction" if instruction is None else f"{where}: instruction"
         whole = "prompt" if prompt is None else f"{where}: prompt"
@@ -57,6 +58,11 @@ class Prompter:
         self._used = {asked: _names(instruction, asked), whole: _names(source, whole)}
         self._examples = self._asked_about(shown, asked) if "examples" in self._used[whole] else []
         self._known = {alike(example["text"]) for example in self._examples}
+        if task.abstain is not None and "abstain" not in self._used[whole] and whole == "prompt":
+            raise TaskError(
+                "abstain: the task's prompt does not offer it.",
+                "Write {{ abstain }} in it, or leave prompt out.",
+            )
         if shown and not self._examples and whole == "prompt":
             raise TaskError(
                 "examples: the task's prompt does not show them.",
@@ -142,7 +148,9 @@ class Prompter:
             examples = [each for each in examples if alike(each["text"]) != own]
         try:
             question = self._question.render(names)
-            return str(self._prompt.render(names, question=question, examples=examples)).strip()
+            return str(
+                self._prompt.render(names, question=question, examples=examples, abstain=self._abstain)
+            ).strip()
         except Exception as error:
             raise DataError(f"row {item.row + 1}: the template failed: {_said(error)}.") from error
 
