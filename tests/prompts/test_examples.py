@@ -238,7 +238,9 @@ def test_a_run_shows_rows_of_its_own_data(tmp_path):
     rows.to_csv(tmp_path / "rows.csv", index=False)
     with FakeProvider(labels=list(LABELS), cache_block=16) as provider:
         own = provider.annotator
-        provider.desk.answer = lambda request: seen.append(request["messages"][-1]["content"]) or own(request)
+        provider.desk.answer = lambda request, *more: (
+            seen.append(request["messages"][-1]["content"]) or own(request, *more)
+        )
         examples = {"from": str(tmp_path / "rows.csv"), "count": 6}
         price = {"input": 1.0, "output": 1.0, "cached": 0.0}
         task = chain_task(openai(provider, price=price, concurrency=1), examples=examples, data=GOLD)

@@ -1,5 +1,6 @@
 """A failure is not a label: whatever malformed thing a model says, it has its reason, and the item moves on."""
 
+import pytest
 from soak import figure
 
 from catena.testing.provider import FakeProvider, Reply
@@ -71,11 +72,21 @@ def said_about(task_answers):
     return answer
 
 
-def test_each_has_its_reason_and_moves_on(tmp_path):
+SOURCES = {
+    "logprobs": {},
+    "samples": {"confidence": "samples", "samples": 3},
+    "verbalised": {"confidence": "verbalised"},
+    "codes": {"codes": True},
+}
+"""Ways to a confidence: none of them makes a label of an answer that is none."""
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_each_has_its_reason_and_moves_on(tmp_path, source):
     """The outcome is typed, the next link labels the item, and a label that is named is taken."""
     replies = {what: reply for what, (reply, _) in ANSWERS.items()} | {said: Reply(said) for said in RIGHT}
     with FakeProvider(said_about(replies), labels=list(LABELS)) as provider:
-        links = openai(provider, "small"), openai(provider, "big")
+        links = openai(provider, "small", **SOURCES[source]), openai(provider, "big")
         share = {"share": [f"{len(RIGHT)}/{len(replies)}", f"{len(ANSWERS)}/{len(replies)}"]}
         task = chain_task(*links, labels=LABELS, data={"id": "id"}, policy=share, aggregate="last")
         labels = execute(task, rows_of(replies), tmp_path / "r")
@@ -91,9 +102,8 @@ def test_each_has_its_reason_and_moves_on(tmp_path):
     assert {ended[what]["link"] for what in ANSWERS} == {"big"}
     assert {ended[what]["link"] for what in RIGHT} == {"small"}
     assert all("\n" not in answer.message for answer in said.values() if isinstance(answer, Failure))
-    figure(
-        "failures", f"{len(ANSWERS)} kinds of malformed answers: each with its own reason, 0 silent labels"
-    )
+    ways = f"{len(ANSWERS)} kinds of malformed answers"
+    figure(f"failures, {source}", f"{ways}: each with its own reason, 0 silent labels")
 
 
 def test_alone_each_is_a_failed_row(tmp_path):

@@ -20,6 +20,7 @@ from catena.testing.answers import SPOILED
 from catena.testing.calls import Call
 from catena.testing.provider import (
     FAULTS,
+    Annotator,
     FakeProvider,
     Reply,
     answered,
@@ -241,6 +242,22 @@ def test_gold_from_a_file(tmp_path):
     path.write_text('{"text": "peace now", "label": "pro-peace"}\n')
     told = FakeProvider(labels=WAR, gold=str(path), accuracy=1.0).distribution("Text: peace now!")
     assert max(told, key=told.get) == "pro-peace"
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_above_temperature_0(temperature):
+    """Tokens are drawn from their probabilities to the power 1/temperature; at 1 labels come as `distribution` says."""
+    model = Annotator(WAR, sharpness=2.0, other=0.1)
+    asked = request("some text", temperature=temperature)
+    drawn = Counter(model(asked, attempt).positions[0].token for attempt in range(4000))
+    listed = model(request("some text")).positions[0].alternatives
+    weights = {token: math.exp(logprob / temperature) for token, logprob in listed}
+    for token, weight in weights.items():
+        assert drawn[token] / 4000 == pytest.approx(weight / sum(weights.values()), abs=0.03)
+    if temperature == 1.0:
+        said = Counter((model(asked, attempt).text or "").strip().lower() for attempt in range(4000))
+        for label, share in model.distribution("some text").items():
+            assert said[label] / 4000 == pytest.approx(0.9 * share, abs=0.03)
 
 
 def test_plugged_in_answer():

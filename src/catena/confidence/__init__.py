@@ -1,6 +1,6 @@
 """From an answer to a label and to the log-probabilities of all labels; pure functions over text and tokens."""
 
-from catena.confidence.answer import Found, LabelParser, Missed, parse_answer
+from catena.confidence.answer import Found, LabelParser, Missed, fold, parse_answer
 from catena.confidence.scores import LabelScorer, LabelScores, score_labels
 from catena.confidence.tokens import Listed, Token
 
@@ -12,6 +12,7 @@ __all__ = [
     "Listed",
     "Missed",
     "Token",
+    "fold",
     "parse_answer",
     "score_labels",
 ]

@@ -12,9 +12,9 @@ from catena.engine.budget import Budget
 from catena.engine.endpoint import Gate
 from catena.engine.inbox import Queue
 from catena.errors import CatenaError, LedgerError, LinkError
-from catena.types import NOTHING_USED, Answer, Failure, Link, Usage
+from catena.types import NOTHING_USED, Answer, Failure, Link, Usage, together
 
-__all__ = ["Answered", "Asker", "CallAsker", "Question", "together"]
+__all__ = ["Answered", "Asker", "CallAsker", "Question"]
 
 TRIES = 6
 FIRST_PAUSE = 0.5
@@ -235,20 +235,6 @@ class CallAsker:
         return max(asked, grown * self._random.uniform(0.5, 1.0))
 
 
-def together(usages: Sequence[Usage]) -> Usage:
-    """Return the sum; the cost is unknown where no part of it is known."""
-    if len(usages) == 1:
-        return usages[0]
-    costs = [usage.cost_usd for usage in usages if usage.cost_usd is not None]
-    return Usage(
-        sum(usage.prompt_tokens for usage in usages),
-        sum(usage.completion_tokens for usage in usages),
-        sum(costs) if costs else None,
-        sum(usage.latency_ms for usage in usages),
-        sum(usage.calls for usage in usages),
-    )
-
-
 def _after(before: Answer, answer: Answer) -> Answer:
     """Return the answer of a later try, with the usage of all tries."""
     return msgspec.structs.replace(answer, usage=together([before.usage, answer.usage]))
@@ -268,4 +254,4 @@ def _unknown(answer: Answer) -> bool:
     used = answer.usage
     if isinstance(answer, Failure) and not answer.text:
         return answer.charged
-    return not used.prompt_tokens and not used.completion_tokens
+    return used.calls > 0 and not used.prompt_tokens and not used.completion_tokens

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from catena.engine.asker import Answered, Question, together
+from catena.engine.asker import Answered, Question
 from catena.engine.courier import TRIES, Courier, Desk, UnderWay
 from catena.engine.harvest import Harvest
 from catena.engine.inbox import Queue
@@ -23,7 +23,7 @@ from catena.ledger import store
 from catena.ledger.batches import BatchRecord, Change, at_once, intend, saw, settle
 from catena.links.batch import BatchProgress, custom_id
 from catena.links.client import GoneError
-from catena.types import Answer, Failure
+from catena.types import Answer, Failure, together
 
 __all__ = ["BatchAsker", "Desk"]
 

@@ -47,7 +47,7 @@ class Endpoint:
         self.gates: deque[Gate] = deque()
         now = monotonic()
         self.quotas = [
-            _quota((can.requests_per_minute for can in links), now),
+            _quota((can.requests_per_minute for can in links), now, max(can.calls for can in links)),
             _quota((can.tokens_per_minute for can in links), now),
         ]
         self._pause_until, self._pause = 0.0, FIRST_PAUSE
@@ -58,7 +58,7 @@ class Endpoint:
         """Count a call that begins."""
         self.window.begin()
         for quota, of_tokens in gate.active:
-            quota.use(tokens if of_tokens else 1.0)
+            quota.use(tokens if of_tokens else gate.calls)
 
     def end(self, gate: "Gate", began: float, prompts: Sequence[str], answers: Sequence[Answer]) -> None:
         """Learn how a call ended, and let others begin.
@@ -109,7 +109,7 @@ class Endpoint:
         probe = self.circuit.wait(now, self.window.in_flight)
         if probe is None:
             return None
-        waits = [quota.wait(tokens if of_tokens else 1.0, now) for quota, of_tokens in gate.active]
+        waits = [quota.wait(tokens if of_tokens else gate.calls, now) for quota, of_tokens in gate.active]
         return max(0.0, self._pause_until - now, probe, *waits)
 
     def pump(self) -> None:
@@ -148,13 +148,14 @@ class Gate:
     def __init__(self, endpoint: Endpoint, can: Capabilities) -> None:
         self.endpoint = endpoint
         self.in_flight = 0
+        self.calls = float(can.calls)
         self.waiting: deque[tuple[asyncio.Future[None], float]] = deque()
         now = monotonic()
         own = (can.requests_per_minute, can.tokens_per_minute)
         self.active = [
             (quota, at == TOKENS)
             for at, named in enumerate(own)
-            for quota in (_quota([named], now), endpoint.quotas[at])
+            for quota in (_quota([named], now, can.calls), endpoint.quotas[at])
             if quota
         ]
         self._heard: list[Quota | None] = [None, None]
@@ -264,6 +265,6 @@ def _largest(concurrencies: Iterable[int | None]) -> int | None:
     return max(known, default=None)
 
 
-def _quota(named: Iterable[float | None], now: float) -> Quota | None:
+def _quota(named: Iterable[float | None], now: float, at_once: float = 1.0) -> Quota | None:
     known = [each for each in named if each is not None]
-    return Quota(max(known), now) if known else None
+    return Quota(max(known), now, at_once) if known else None

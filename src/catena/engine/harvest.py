@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Collection
 
-from catena.engine.asker import together
 from catena.links.batch import Result, key_of
-from catena.types import NOTHING_USED, Answer, Failure, Usage
+from catena.types import NOTHING_USED, Answer, Failure, Usage, together
 
 __all__ = ["Harvest"]
 

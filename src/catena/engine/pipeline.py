@@ -168,7 +168,7 @@ class Pipeline:
             spent = self._ledger.spent(number)
             votes = self._ledger.votes_count(number)
             each = spent["cost_usd"] / votes if votes and spent["cost_usd"] else self._bound(link)
-            rest, calls = rest + lacking * each, calls + lacking
+            rest, calls = rest + lacking * each, calls + lacking * link.capabilities.calls
         return BudgetError(
             f"the budget is reached: {self._budget.said()} are used. Finishing takes about {calls:,} more calls"
             + (

@@ -13,11 +13,12 @@ class Quota:
     Args:
         per_minute: How much may be used within any minute.
         now: The time in seconds.
+        at_once: How much is used in one go.
     """
 
-    def __init__(self, per_minute: float, now: float) -> None:
+    def __init__(self, per_minute: float, now: float, at_once: float = 1.0) -> None:
         # A full store and a minute's worth together are the limit, so that no minute sees more.
-        self._most = min(max(1.0, per_minute / 60 * BURST_SECONDS), per_minute / 2)
+        self._most = min(max(at_once, per_minute / 60 * BURST_SECONDS), per_minute / 2)
         self._rate = (per_minute - self._most) / 60
         self._left = self._most
         self._at = now

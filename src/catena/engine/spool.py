@@ -8,10 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from catena.engine.asker import together
 from catena.ledger.batches import FOLDER, BatchRecord
 from catena.links.batch import Limits, Sent, renamed
-from catena.types import Link, Usage
+from catena.types import Link, Usage, together
 
 __all__ = ["Spool", "leftovers", "sent", "sweep"]
 

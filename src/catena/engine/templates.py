@@ -37,4 +37,5 @@ def names_used(task: TaskSpec, links: Sequence[Link]) -> frozenset[str]:
 
 def _prompters(task: TaskSpec, links: Sequence[Link]) -> list[Prompter]:
     """Return what renders the task's own questions, and those of each link that is asked by templates."""
-    return [Prompter(task), *(link.render for link in links if isinstance(link.render, Prompter))]
+    found = [getattr(link, "prompter", link.render) for link in links]  # what it renders may be more
+    return [Prompter(task), *(each for each in found if isinstance(each, Prompter))]

@@ -1,14 +1,14 @@
-"""Anthropic's Messages API, over plain HTTP: one call, one vote. It gives no log-probabilities."""
+"""Anthropic's Messages API, over plain HTTP: one call, one vote, but for samples. It gives no log-probabilities."""
 
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from catena.confidence import Found, LabelScorer
-from catena.errors import LinkError
+from catena.errors import LinkError, TaskError
 from catena.links.anthropic_batch import AnthropicBatches
 from catena.links.batch import half
 from catena.links.client import Client, Reply, since
@@ -16,9 +16,11 @@ from catena.links.identity import fingerprint
 from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import find_price
 from catena.links.reading import answers_of, read_label
+from catena.links.samples import Sampler
+from catena.links.verbalised import read_verbalised, verbalising
 from catena.links.wire import Count, Header, bad_body
 from catena.task import LinkSpec, TaskSpec
-from catena.types import Answer, Failure, Limit, Rate, Usage, Vote
+from catena.types import Answer, Failure, Item, Limit, Rate, Usage, Vote, together
 
 __all__ = ["AnthropicLink", "open_link"]
 
@@ -89,6 +91,11 @@ class Message(msgspec.Struct, gc=False):
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "AnthropicLink":
     """Build the link; see `registry.open_link`."""
     settings = read_options(spec, CallOptions, OWNED, ANTHROPIC, where)
+    if settings.confidence == "logprobs":
+        raise TaskError(
+            f"{where}: confidence: Anthropic gives no log-probabilities.",
+            "Write confidence: samples, or confidence: verbalised.",
+        )
     return AnthropicLink(spec.name, settings, task, where)
 
 
@@ -97,24 +104,22 @@ class AnthropicLink:
 
     def __init__(self, name: str, settings: CallOptions, task: TaskSpec, where: str) -> None:
         self.name = name
-        self.render = settings.prompter(task, where)
-        self._system = settings.system_of(task) or ""
+        self.prompter = settings.prompter(task, where)
+        self.render: Callable[[Item], str] = self.prompter
+        if settings.verbalised:
+            self.render = verbalising(self.render, answers_of(task), where)
+        self._verbalised = settings.verbalised
         address, variable = settings.place(ANTHROPIC, "ANTHROPIC_API_KEY")
         self.capabilities = capabilities(settings, address, variable, "none")
         shaping = ("model", "temperature", "max_tokens", "body")
-        self.fingerprint = fingerprint(
-            name,
-            "anthropic",
-            task,
-            system=settings.system_of(task),
-            **{key: getattr(settings, key) for key in shaping},
-            **settings.own(task),
-        )
+        shaped = {key: getattr(settings, key) for key in shaping} | settings.ladder | settings.own(task)
+        self.fingerprint = fingerprint(name, "anthropic", task, system=settings.system_of(task), **shaped)
         self._url = f"{address}/messages"
         self._where = where
         self._scorer, self._abstain = LabelScorer(answers_of(task)), task.abstain
         price = find_price(settings.price, settings.model, settings.base_url, where, "anthropic")
         self._price = half(price) if settings.mode == "batch" else price
+        self._system = settings.system_of(task) or ""
         self._fields = self._request_fields(settings, answers_of(task))
         body = _encode(settings.body)
         self._always = len(self._system.encode()) + len(body) + 16  # bytes of each prompt
@@ -127,11 +132,13 @@ class AnthropicLink:
             if settings.mode == "batch"
             else None
         )
+        self._calls = settings.calls
+        sampler = Sampler(self._call, list(task.labels), self._calls)
+        self._ask = sampler.ask if self._calls > 1 else self._call
 
     def _request_fields(self, settings: CallOptions, answers: Sequence[str]) -> dict[str, Any]:
-        enough = max(len(answer.encode()) for answer in answers) + 8
         fields: dict[str, Any] = {
-            "max_tokens": settings.max_tokens or enough,
+            "max_tokens": settings.enough(answers),
             "temperature": settings.temperature,
             "system": self._system or None,
             **settings.body,
@@ -139,18 +146,19 @@ class AnthropicLink:
         return {"model": settings.model, **{key: value for key, value in fields.items() if value is not None}}
 
     def most(self, prompt: str) -> Usage | None:
-        """Return what a call uses if every byte of the prompt is a token and the answer takes all it may."""
+        """Return what a vote uses if every byte of the prompt is a token and each answer takes all it may."""
         answer = self._fields.get("max_tokens")
         if not isinstance(answer, int):
             return None
         said = len(prompt.encode(errors="replace")) + self._always
-        return Usage(said, answer, self._price.usd(said, answer, surcharge=self._surcharge * said))
+        usd = self._price.usd(said, answer, surcharge=self._surcharge * said)
+        return together([Usage(said, answer, usd)] * self._calls)
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
-        """Ask about each prompt in a call of its own; see `types.Link`."""
+        """Ask about each prompt; see `types.Link`."""
         return [await self._ask(prompt) for prompt in prompts]
 
-    async def _ask(self, prompt: str) -> Answer:
+    async def _call(self, prompt: str) -> Answer:
         start = time.perf_counter()
         reply = await self._client.post(self._url, _encode(self.question(prompt)))
         if isinstance(reply, Failure):
@@ -190,18 +198,18 @@ class AnthropicLink:
         asked, said = counts.prompt, counts.output_tokens or 0
         cost = self._price.usd(asked, said, counts.cached, counts.surcharge)
         usage = Usage(asked, said, cost, latency)
-        found = self._found(message, text)
-        if isinstance(found, Found):
-            return Vote(found.label, None, "none", None, text, usage, model)
-        return msgspec.structs.replace(found, text=text, usage=usage, model=model)
+        return msgspec.structs.replace(self._answer(message, text), text=text, usage=usage, model=model)
 
-    def _found(self, message: Message, text: str) -> Found | Failure:
+    def _answer(self, message: Message, text: str) -> Answer:
         if message.stop_reason == "refusal":
             return Failure("refused", f"refused: {text[:80]!r}" if text else "refused")
         cut = message.stop_reason in {"max_tokens", "model_context_window_exceeded"}
         if cut and not text.strip():
             return Failure("cut", "the answer was cut before it began; raise max_tokens")
-        return read_label(self._scorer, text, cut=cut, abstain=self._abstain)
+        if self._verbalised:
+            return read_verbalised(self._scorer, text, cut=cut, abstain=self._abstain)
+        found = read_label(self._scorer, text, cut=cut, abstain=self._abstain)
+        return Vote(found.label) if isinstance(found, Found) else found
 
 
 def rate(header: Header) -> Rate | None:

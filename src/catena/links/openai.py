@@ -1,22 +1,26 @@
-"""Any OpenAI-compatible chat-completions endpoint, over plain HTTP: one call, one vote."""
+"""Any OpenAI-compatible chat-completions endpoint, over plain HTTP: one call, one vote, but for samples."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
 
 from catena.confidence import Found, LabelScorer, Listed, Token
+from catena.errors import TaskError
 from catena.links.batch import half
 from catena.links.client import Client, Reply, since
+from catena.links.codes import Coder
 from catena.links.identity import fingerprint
 from catena.links.openai_batch import OpenAIBatches
 from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import FREE, find_price
 from catena.links.reading import abstained, answers_of, read_label
-from catena.links.wire import Completion, bad_body, rate
+from catena.links.samples import Sampler
+from catena.links.verbalised import read_verbalised, verbalising
+from catena.links.wire import Choice, Completion, bad_body, rate
 from catena.task import LinkSpec, TaskSpec
-from catena.types import Answer, Failure, Rate, Usage, Vote
+from catena.types import Answer, Failure, Item, Rate, Usage, Vote, together
 
 __all__ = ["OpenAILink", "open_link"]
 
@@ -31,14 +35,36 @@ class Settings(CallOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     Args:
         top_logprobs: Alternatives to ask for at each token, as many as the server allows; 0 to ask for none.
+        codes: Whether labels are asked for as A, B, C ..., in another order for each item.
     """
 
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=400)] = 20
+    codes: bool = False
+
+    @property
+    def listed(self) -> int:
+        """How many alternatives are asked for."""
+        return self.top_logprobs if self.confidence in {None, "logprobs"} else 0
 
 
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "OpenAILink":
     """Build the link; see `registry.open_link`."""
     settings = read_options(spec, Settings, OWNED, "http://localhost:8000/v1", where)
+    if settings.confidence == "logprobs" and not settings.top_logprobs:
+        raise TaskError(
+            f"{where}: confidence: log-probabilities come from top_logprobs, which is 0.", "Leave it out."
+        )
+    if settings.codes and not settings.listed:
+        raise TaskError(
+            f"{where}: codes: they are read from log-probabilities, which are not asked for.", "Leave it out."
+        )
+    if settings.codes and task.abstain is not None:
+        raise TaskError(f"{where}: codes: there is none for abstain.", "Leave out codes or abstain.")
+    if settings.codes and settings.mode == "batch":
+        raise TaskError(
+            f"{where}: codes: a batch's answers don't tell the order that was asked in.",
+            "Leave out codes or mode: batch.",
+        )
     return OpenAILink(spec.name, settings, task, where)
 
 
@@ -47,27 +73,28 @@ class OpenAILink:
 
     def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
         self.name = name
-        self.render = settings.prompter(task, where)
-        system = settings.system_of(task)
+        self.prompter = settings.prompter(task, where)
+        self._coder = Coder(self.prompter, dict(task.labels), task.seed, where) if settings.codes else None
+        self.render: Callable[[Item], str] = self._coder.render if self._coder else self.prompter
+        if settings.verbalised:
+            self.render = verbalising(self.render, answers_of(task), where)
         address, variable = settings.place(OPENAI, "OPENAI_API_KEY")
-        confidence = "label_logprobs" if settings.top_logprobs else "none"
+        source = "code_logprobs" if settings.codes else "label_logprobs"
+        confidence = source if settings.listed else "none"
         self.capabilities = capabilities(settings, address, variable, confidence)
         self._url = f"{address}/chat/completions"
         shaping = ("model", "top_logprobs", "temperature", "max_tokens", "body")
-        self.fingerprint = fingerprint(
-            name,
-            "openai",
-            task,
-            system=system,
-            **{key: getattr(settings, key) for key in shaping},
-            **settings.own(task),
-        )
+        shaped = {key: getattr(settings, key) for key in shaping} | settings.ladder | settings.own(task)
+        if settings.codes:
+            shaped |= {"codes": True, "seed": task.seed}
+        system = settings.system_of(task)
+        self.fingerprint = fingerprint(name, "openai", task, system=system, **shaped)
         self._settings = settings
         answers = answers_of(task)
         self._scorer, self._labels, self._abstain = LabelScorer(answers), len(task.labels), task.abstain
         price = find_price(settings.price, settings.model, settings.base_url, where)
         self._price = half(price) if settings.mode == "batch" else price
-        self._max_tokens = settings.max_tokens or max(len(answer.encode()) for answer in answers) + 8
+        self._max_tokens = settings.enough(answers)
         self._system = [{"role": "system", "content": system}] if system else []
         self._fields = self._request_fields()
         self._always = len((system or "").encode()) + len(_encode(settings.body)) + 16  # bytes of each prompt
@@ -80,17 +107,20 @@ class OpenAILink:
             else None
         )
         self._listen_at = 0.0
+        self._calls = settings.calls
+        sampler = Sampler(self._call, list(task.labels), self._calls)
+        self._ask = sampler.ask if self._calls > 1 else self._call
 
     def _request_fields(self) -> dict[str, Any]:
         settings = self._settings
         fields: dict[str, Any] = {"temperature": settings.temperature, "max_tokens": self._max_tokens}
-        if settings.top_logprobs:
-            fields |= {"logprobs": True, "top_logprobs": settings.top_logprobs}
+        if settings.listed:
+            fields |= {"logprobs": True, "top_logprobs": settings.listed}
         fields |= settings.body
         return {"model": settings.model, **{key: value for key, value in fields.items() if value is not None}}
 
     def most(self, prompt: str) -> Usage | None:
-        """Return what a call uses if every byte of the prompt is a token and the answer takes all it may."""
+        """Return what a vote uses if every byte of the prompt is a token and each answer takes all it may."""
         limits = [self._fields.get(name) for name in ("max_completion_tokens", "max_tokens")]
         most = max((limit for limit in limits if isinstance(limit, int)), default=None)
         if most is None and self._price != FREE:
@@ -98,13 +128,13 @@ class OpenAILink:
         most = UNLIMITED if most is None else most
         said = len(prompt.encode(errors="replace")) + self._always
         answers = most * int(self._fields.get("n") or 1)
-        return Usage(said, answers, self._price.usd(said, answers))
+        return together([Usage(said, answers, self._price.usd(said, answers))] * self._calls)
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
         """Ask about one prompt; see `types.Link`."""
         return [await self._ask(prompt) for prompt in prompts]
 
-    async def _ask(self, prompt: str) -> Answer:
+    async def _call(self, prompt: str) -> Answer:
         start = time.perf_counter()
         reply = await self._client.post(self._url, _encode(self.question(prompt)))
         if isinstance(reply, Failure):
@@ -113,7 +143,7 @@ class OpenAILink:
         if reply.status != 200:
             used = Usage(latency_ms=since(start))
             return msgspec.structs.replace(self._client.refused(reply), usage=used, rate=limits)
-        read = self.read(reply.body, since(start))
+        read = self.read(reply.body, since(start), prompt)
         return read if limits is None else msgspec.structs.replace(read, rate=limits)
 
     def question(self, prompt: str) -> dict[str, Any]:
@@ -130,57 +160,54 @@ class OpenAILink:
         self._listen_at = now + LISTEN_SECONDS
         return rate(reply.header)
 
-    def read(self, body: bytes, latency: float = 0.0) -> Answer:
+    def read(self, body: bytes, latency: float = 0.0, prompt: str = "") -> Answer:
         """Return the vote or the failure that an answer's body is.
 
         Args:
             body: As the server sent it.
             latency: Milliseconds that it took.
+            prompt: What was asked; only codes need it.
         """
         try:
             completion = _decode(body)
             choice = completion.choices[0]
         except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
             return bad_body(error, body, latency)
-        usage = self._usage(completion, latency)
-        text = choice.message.content or ""
-        failure = choice.failure(text)
-        if failure is None:
-            cut = choice.finish_reason == "length"
-            found = read_label(self._scorer, text, cut=cut, abstain=self._abstain)
-            vote = self._vote(completion, text, found, usage) if isinstance(found, Found) else found
-            if isinstance(vote, Vote):
-                return vote
-            failure = vote
-        return msgspec.structs.replace(failure, text=text, usage=usage, model=completion.fingerprint)
+        usage, text = self._usage(completion, latency), choice.message.content or ""
+        answer = choice.failure(text) or self._answer(choice, text, prompt)
+        return msgspec.structs.replace(answer, text=text, usage=usage, model=completion.fingerprint)
 
-    def _vote(self, completion: Completion, text: str, found: Found, usage: Usage) -> Vote | Failure:
-        tokens, model = completion.choices[0].tokens(), completion.fingerprint
+    def _answer(self, choice: Choice, text: str, prompt: str) -> Answer:
+        cut = choice.finish_reason == "length"
+        if self._coder:
+            return self._coder.read(prompt, text, _tokens(choice), cut=cut)
+        if self._settings.verbalised:
+            return read_verbalised(self._scorer, text, cut=cut, abstain=self._abstain)
+        found = read_label(self._scorer, text, cut=cut, abstain=self._abstain)
+        return self._vote(choice, found) if isinstance(found, Found) else found
+
+    def _vote(self, choice: Choice, found: Found) -> Answer:
+        tokens = _tokens(choice)
         if not tokens:
-            return Vote(found.label, None, "none", None, text, usage, model)
-        scores = self._scorer.score(
-            [
-                Token(
-                    t.token,
-                    t.raw,
-                    t.logprob,
-                    [Listed(a.token, a.raw, a.logprob) for a in t.top_logprobs or ()],
-                )
-                for t in tokens
-            ],
-            found.start,
-        )
+            return Vote(found.label)
+        scores = self._scorer.score(tokens, found.start)
         if scores.logprobs[scores.best] is None:
-            return Vote(found.label, None, "none", None, text, usage, model)
+            return Vote(found.label)
         label = self._scorer.labels[scores.best]
         if label == self._abstain:  # likelier than what the text begins with
             return abstained(label)
-        logprobs = scores.logprobs[: self._labels]
-        return Vote(label, scores.margin, "label_logprobs", logprobs, text, usage, model)
+        return Vote(label, scores.margin, "label_logprobs", scores.logprobs[: self._labels])
 
     def _usage(self, completion: Completion, latency: float) -> Usage:
         prompt, answer = completion.usage.prompt_tokens or 0, completion.usage.completion_tokens or 0
         return Usage(prompt, answer, self._price.usd(prompt, answer, completion.usage.cached), latency)
+
+
+def _tokens(choice: Choice) -> list[Token]:
+    return [
+        Token(t.token, t.raw, t.logprob, [Listed(a.token, a.raw, a.logprob) for a in t.top_logprobs or ()])
+        for t in choice.tokens()
+    ]
 
 
 def _headers(key: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import msgspec
 from catena.errors import TaskError
 from catena.links.batch import BatchOptions
 from catena.links.price import Price
+from catena.links.verbalised import ROOM
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec, convert
 from catena.types import Capabilities
@@ -15,6 +16,8 @@ from catena.types import Capabilities
 __all__ = ["CallOptions", "capabilities", "read_options"]
 
 T = TypeVar("T", bound="CallOptions")
+
+SAMPLES = 5
 
 
 class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,12 +33,15 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
         most_failed: The share of its last 50 calls whose failure stops the run.
         timeout: Seconds for one call, from connecting to the last byte.
         price: USD per million tokens, or `free`; from the price list unless said. A batch costs half of it.
-        temperature: As the API has it.
+        temperature: As the API has it; 0 unless said, 1 with samples.
         max_tokens: Most tokens of an answer; enough for the longest label unless said.
         body: More fields for the request; null takes one out.
         instruction: In the place of the task's, for this link alone.
         prompt: Likewise.
         system: Likewise; empty for none.
+        confidence: Where it comes from: `logprobs` of the answer, how often of several `samples` the label is named, or
+            `verbalised` by the model beside its label. Log-probabilities, where the provider gives them, unless said.
+        samples: How many, with `confidence: samples`; 5 unless said.
     """
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
@@ -47,12 +53,14 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
     most_failed: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
     timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     price: Price | Literal["free"] | None = None
-    temperature: float = 0.0
+    temperature: float | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     body: dict[str, Any] = msgspec.field(default_factory=dict)
     instruction: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     prompt: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     system: str | None = None
+    confidence: Literal["logprobs", "samples", "verbalised"] | None = None
+    samples: Annotated[int, msgspec.Meta(ge=2, le=100)] | None = None
 
     def prompter(self, task: TaskSpec, where: str) -> Prompter:
         """Return what renders the link's questions."""
@@ -66,6 +74,28 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
         """Return what else shapes the link's votes, for its fingerprint: its own words, and what may be answered."""
         given = {"instruction": self.instruction, "prompt": self.prompt, "abstain": task.abstain}
         return {key: value for key, value in given.items() if value is not None}
+
+    @property
+    def calls(self) -> int:
+        """How many calls a vote takes."""
+        return (self.samples or SAMPLES) if self.confidence == "samples" else 1
+
+    @property
+    def verbalised(self) -> bool:
+        """Whether the model names a probability beside its label."""
+        return self.confidence == "verbalised"
+
+    def enough(self, labels: Sequence[str]) -> int:
+        """Return how many tokens an answer may take: enough for the longest label unless the task says how many."""
+        room = ROOM if self.verbalised else 0
+        return self.max_tokens or max(len(label.encode()) for label in labels) + 8 + room
+
+    @property
+    def ladder(self) -> dict[str, Any]:
+        """The settings of the confidence that shape votes, for the fingerprint."""
+        if self.confidence in {None, "logprobs"}:
+            return {}
+        return {"confidence": self.confidence} | ({"samples": self.calls} if self.calls > 1 else {})
 
     def place(self, own: str, variable: str) -> tuple[str, str | None]:
         """Return the address to call, and the variable with its key: the usual one goes to the provider's own only."""
@@ -95,13 +125,52 @@ def read_options(spec: LinkSpec, to: type[T], owned: Sequence[str], example: str
         raise TaskError(
             f"{where}: base_url: '{options.base_url}' is not an http address.", f"For example {example}"
         )
+    _check_samples(options, where)
+    if options.temperature is None:
+        warm = 1.0 if options.confidence == "samples" else 0.0
+        options = msgspec.structs.replace(options, temperature=warm)
     return options
 
 
+def _check_samples(options: CallOptions, where: str) -> None:
+    """Refuse what would make samples no samples.
+
+    Raises:
+        TaskError: They would be all alike, or there would be none.
+    """
+    if options.confidence != "samples":
+        if options.samples is not None:
+            raise TaskError(f"{where}: samples: nothing is sampled.", "Write confidence: samples beside it.")
+        return
+    if options.body.get("temperature", options.temperature) == 0:
+        raise TaskError(
+            f"{where}: temperature: at 0 all samples are alike.", "Leave it out, or write one above 0."
+        )
+    for field in ("seed", "n"):
+        if options.body.get(field) is not None:
+            raise TaskError(
+                f"{where}: body: {field} does not go with confidence: samples.",
+                "Each sample is a call of its own, drawn anew.",
+            )
+    if options.mode == "batch":
+        raise TaskError(
+            f"{where}: mode: a batch asks each question once, so there are no samples.",
+            "Leave out mode: batch or confidence: samples.",
+        )
+
+
 def capabilities(options: CallOptions, address: str, variable: str | None, confidence: str) -> Capabilities:
-    """Return what a link with these options can do: links of one address and key are limited together."""
+    """Return what a link with these options can do: links of one address and key are limited together.
+
+    Args:
+        options: The link's.
+        address: Where it calls.
+        variable: The environment variable with its key.
+        confidence: The source of the confidence of a single call.
+    """
     return Capabilities(
-        confidence=confidence,
+        confidence=confidence if options.confidence in {None, "logprobs"} else options.confidence,
+        calls=options.calls,
         concurrency=options.concurrency,
         model=options.model,
         endpoint=f"{address} with {variable}" if variable else address,

@@ -12,7 +12,7 @@ import msgspec
 
 from catena.types import Failure, Limit, Rate, Usage
 
-__all__ = ["Completion", "Count", "bad_body", "rate", "retry_after", "status_failure"]
+__all__ = ["Choice", "Completion", "Count", "bad_body", "rate", "retry_after", "status_failure"]
 
 OVERLOADED = frozenset({503, 529})
 Header = Callable[[str], str | None]

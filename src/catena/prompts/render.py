@@ -1,7 +1,7 @@
 """From an item to the question a model is asked: sandboxed Jinja, strict about undefined names."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
@@ -128,21 +128,25 @@ class Prompter:
                     (f"Did you mean '{near[0]}'? " if near else "") + f"Columns: {', '.join(columns)}.",
                 )
 
-    def __call__(self, item: Item) -> str:
+    def __call__(self, item: Item, labels: Mapping[str, str] | None = None) -> str:
         """Render the question about an item.
+
+        Args:
+            item: The item.
+            labels: What `labels` is in the templates, where it is not the task's own: another order of them.
 
         Raises:
             DataError: The template fails on this row.
         """
-        data = self._data
+        data, labels = self._data, labels or self._labels
         row = {**item.fields, data.text: item.text}
         if data.id is not None:
             row[data.id] = item.id
         if data.target is not None:
             row[data.target] = target = item.target or ""
-            names = {**row, "target": target, "text": item.text, "labels": self._labels, "row": row}
+            names = {**row, "target": target, "text": item.text, "labels": labels, "row": row}
         else:
-            names = {**row, "text": item.text, "labels": self._labels, "row": row}
+            names = {**row, "text": item.text, "labels": labels, "row": row}
         examples = self._examples
         if examples and (own := alike(item.text)) in self._known:
             examples = [each for each in examples if alike(each["text"]) != own]

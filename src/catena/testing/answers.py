@@ -153,19 +153,43 @@ class Annotator:
         scores[self.labels.index(chosen)] = 0.25 + 0.75 * (sqrt(sure) if right else sure**2)
         return scores
 
-    def __call__(self, request: Mapping[str, Any]) -> Reply:
-        """Answer a chat request with the likeliest token at each step, within its token limit."""
-        messages = request["messages"]
-        shares = list(self.distribution(messages, request.get("model", "")).values())
+    def __call__(self, request: Mapping[str, Any], attempt: int = 1) -> Reply:
+        """Answer a chat request within its token limit.
+
+        At temperature 0, or without one, with the likeliest token at each step. Above it each token is drawn from what the
+        temperature makes of their probabilities, by a hash of the call's key and the attempt: at 1 a label comes with
+        the probability of `distribution`, less `other`.
+        """
+        messages, model = request["messages"], request.get("model", "")
+        warm = float(request.get("temperature") or 0.0)
+        key = call_key(model, messages) if warm > 0 else ""
+
+        def pick(listed: list[tuple[str, float]], at: int) -> tuple[str, float]:
+            return draw(listed, warm, chance(self.seed, "sample", key, attempt, at))
+
+        shares = list(self.distribution(messages, model).values())
         last = messages[-1] if messages else {}
         said = last.get("role") == "assistant" and request.get("continue_final_message", True)
         limit = request.get("max_completion_tokens") or request.get("max_tokens")
-        positions, ended = self.tree.speak(shares, tokenise(text_of(last)) if said else (), limit)
+        prefix = tokenise(text_of(last)) if said else ()
+        positions, ended = self.tree.speak(shares, prefix, limit, pick if warm > 0 else None)
         text = "".join(position.token for position in positions if position.token != END)
         return Reply(text, positions, "stop" if ended else "length")
 
 
 Answer = Callable[[dict[str, Any]], Reply]
+
+
+def draw(listed: Sequence[tuple[str, float]], temperature: float, at: float) -> tuple[str, float]:
+    """Return the token on which a number in [0, 1) falls, at a temperature above 0."""
+    top = max(logprob for _, logprob in listed)
+    weights = [exp((logprob - top) / temperature) for _, logprob in listed]
+    left = at * sum(weights)
+    for token, weight in zip(listed, weights, strict=True):
+        if left < weight:
+            return token
+        left -= weight
+    return listed[0]
 
 
 def read_gold(path: str | os.PathLike[str] | None) -> dict[str, str]:

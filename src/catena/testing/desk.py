@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from catena.errors import InputError
-from catena.testing.answers import SPOILED, Annotator, Answer, call_key, chance, completion, spoil
+from catena.testing.answers import SPOILED, Annotator, Answer, Reply, call_key, chance, completion, spoil
 from catena.testing.batches import BatchDesk
 from catena.testing.cache import PromptCache
 from catena.testing.calls import CallLedger, Entry
@@ -103,7 +103,10 @@ class Desk:
         if changed & {"rate", "burst"}:
             self.bucket = Bucket(settings.rate, settings.burst) if settings.rate else None
         self.settings = settings
-        self.answer: Answer = self._given or self.annotator
+
+    def answer(self, asked: dict[str, Any], attempt: int = 1) -> Reply:
+        """Say what is answered; the model that is known draws anew at each attempt, where it draws."""
+        return self.annotator(asked, attempt) if self._given is None else self._given(asked)
 
     def _change(self, body: bytes) -> None:
         changes = msgspec.json.decode(body, type=dict[str, Any])
@@ -193,7 +196,7 @@ class Desk:
             why = complaint(call.asked, self.settings.most_logprobs) if call.fault == "400" else ""
             return *(message_error if call.anthropic else error_body)(call.fault, why), headers
         has = self.settings
-        reply = self.answer(call.asked)
+        reply = self.answer(call.asked, call.attempt)
         if call.fault in SPOILED:
             reply = spoil(reply, call.fault, has.labels)
         if call.anthropic:

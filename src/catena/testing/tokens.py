@@ -7,7 +7,7 @@ probability shown is the exact conditional one, and the product along a path is 
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -120,14 +120,19 @@ class LabelTree:
         add(node.ends, label, left - leaving)
 
     def speak(
-        self, probabilities: Sequence[float], prefix: Iterable[str] = (), limit: int | None = None
+        self,
+        probabilities: Sequence[float],
+        prefix: Iterable[str] = (),
+        limit: int | None = None,
+        pick: Callable[[list[tuple[str, float]], int], tuple[str, float]] | None = None,
     ) -> tuple[list[Position], bool]:
-        """Generate the likeliest token at each step.
+        """Generate a text, the likeliest token at each step unless `pick` says which.
 
         Args:
             probabilities: Of each label, in the order of the labels; they sum to 1.
             prefix: Tokens already said (a prefilled answer).
             limit: The most tokens to say.
+            pick: Chooses among the next tokens and their log-probabilities, given how many tokens are said.
 
         Returns:
             The positions, the end token as the last one unless the limit came first; whether the end was reached.
@@ -138,7 +143,7 @@ class LabelTree:
         said: list[Position] = []
         while limit is None or len(said) < limit:
             listed = alternatives(node, probabilities)
-            token, logprob = listed[0]
+            token, logprob = pick(listed, len(said)) if pick else listed[0]
             said.append(Position(token, logprob, listed))
             if token == END:
                 return said, True
