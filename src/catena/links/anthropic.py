@@ -2,7 +2,7 @@
 
 import datetime as dt
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import find_price
 from catena.links.reading import answers_of, read_label
 from catena.links.samples import Sampler
+from catena.links.thinking import Read, Said, Thinker, in_two_turns, thoughts_of
 from catena.links.verbalised import read_verbalised, verbalising
 from catena.links.wire import Count, Header, bad_body
 from catena.task import LinkSpec, TaskSpec
@@ -87,6 +88,13 @@ class Message(msgspec.Struct, gc=False):
         """What was said; thinking is left out."""
         return "".join(block.text or "" for block in self.content if block.type == "text")
 
+    @property
+    def refused(self) -> Failure | None:
+        """Why this is no answer, where the model refuses."""
+        if self.stop_reason != "refusal":
+            return None
+        return Failure("refused", f"refused: {self.text[:80]!r}" if self.text else "refused")
+
 
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "AnthropicLink":
     """Build the link; see `registry.open_link`."""
@@ -133,8 +141,11 @@ class AnthropicLink:
             else None
         )
         self._calls = settings.calls
-        sampler = Sampler(self._call, list(task.labels), self._calls)
-        self._ask = sampler.ask if self._calls > 1 else self._call
+        self._think, once = settings.think, self._call
+        if settings.think is not None:
+            once = Thinker(settings.think, self._send, self.question, self._thoughts, self._reader).ask
+        sampler = Sampler(once, list(task.labels), self._calls)
+        self._ask = sampler.ask if self._calls > 1 else once
 
     def _request_fields(self, settings: CallOptions, answers: Sequence[str]) -> dict[str, Any]:
         fields: dict[str, Any] = {
@@ -151,24 +162,33 @@ class AnthropicLink:
         if not isinstance(answer, int):
             return None
         said = len(prompt.encode(errors="replace")) + self._always
-        usd = self._price.usd(said, answer, surcharge=self._surcharge * said)
-        return together([Usage(said, answer, usd)] * self._calls)
+        turns = [(said, answer)] if self._think is None else in_two_turns(said, answer, self._think)
+        uses = [Usage(*turn, self._price.usd(*turn, surcharge=self._surcharge * turn[0])) for turn in turns]
+        return together(uses * self._calls)
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
         """Ask about each prompt; see `types.Link`."""
         return [await self._ask(prompt) for prompt in prompts]
 
     async def _call(self, prompt: str) -> Answer:
+        answer = await self._send(self.question(prompt), self.read)
+        assert isinstance(answer, Answer)
+        return answer
+
+    async def _send(self, question: Mapping[str, Any], read: Read) -> Said:
         start = time.perf_counter()
-        reply = await self._client.post(self._url, _encode(self.question(prompt)))
+        reply = await self._client.post(self._url, _encode(question))
         if isinstance(reply, Failure):
             return reply
         limits = rate(reply.header)
         if reply.status != 200:
             used = Usage(latency_ms=since(start))
             return msgspec.structs.replace(self._refused(reply), usage=used, rate=limits)
-        read = self.read(reply.body, since(start))
-        return read if limits is None else msgspec.structs.replace(read, rate=limits)
+        said = read(reply.body, since(start))
+        return said if limits is None else msgspec.structs.replace(said, rate=limits)
+
+    def _reader(self, prompt: str) -> Callable[[bytes, float], Answer]:  # noqa: ARG002 - an answer tells enough
+        return self.read
 
     def _refused(self, reply: Reply) -> Failure:
         failure = self._client.refused(reply)
@@ -194,15 +214,27 @@ class AnthropicLink:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return bad_body(error, body, latency)
         text, model = message.text, message.model
-        counts = message.usage or Tokens()
-        asked, said = counts.prompt, counts.output_tokens or 0
-        cost = self._price.usd(asked, said, counts.cached, counts.surcharge)
-        usage = Usage(asked, said, cost, latency)
+        usage = self._usage(message, latency)
         return msgspec.structs.replace(self._answer(message, text), text=text, usage=usage, model=model)
 
+    def _usage(self, message: Message, latency: float) -> Usage:
+        counts = message.usage or Tokens()
+        asked, said = counts.prompt, counts.output_tokens or 0
+        return Usage(asked, said, self._price.usd(asked, said, counts.cached, counts.surcharge), latency)
+
+    def _thoughts(self, body: bytes, latency: float) -> Said:
+        try:
+            message = _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return bad_body(error, body, latency)
+        usage = self._usage(message, latency)
+        if failure := message.refused:
+            return msgspec.structs.replace(failure, text=message.text, usage=usage, model=message.model)
+        return thoughts_of(message.text, usage)
+
     def _answer(self, message: Message, text: str) -> Answer:
-        if message.stop_reason == "refusal":
-            return Failure("refused", f"refused: {text[:80]!r}" if text else "refused")
+        if failure := message.refused:
+            return failure
         cut = message.stop_reason in {"max_tokens", "model_context_window_exceeded"}
         if cut and not text.strip():
             return Failure("cut", "the answer was cut before it began; raise max_tokens")

@@ -1,7 +1,7 @@
 """Any OpenAI-compatible chat-completions endpoint, over plain HTTP: one call, one vote, but for samples."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -17,6 +17,7 @@ from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import FREE, find_price
 from catena.links.reading import abstained, answers_of, read_label
 from catena.links.samples import Sampler
+from catena.links.thinking import Read, Said, Thinker, in_two_turns, thoughts_of
 from catena.links.verbalised import read_verbalised, verbalising
 from catena.links.wire import Choice, Completion, bad_body, rate
 from catena.task import LinkSpec, TaskSpec
@@ -108,8 +109,11 @@ class OpenAILink:
         )
         self._listen_at = 0.0
         self._calls = settings.calls
-        sampler = Sampler(self._call, list(task.labels), self._calls)
-        self._ask = sampler.ask if self._calls > 1 else self._call
+        self._think, once = settings.think, self._call
+        if settings.think is not None:
+            once = Thinker(settings.think, self._send, self.question, self._thoughts, self._reader).ask
+        sampler = Sampler(once, list(task.labels), self._calls)
+        self._ask = sampler.ask if self._calls > 1 else once
 
     def _request_fields(self) -> dict[str, Any]:
         settings = self._settings
@@ -127,24 +131,34 @@ class OpenAILink:
             return None
         most = UNLIMITED if most is None else most
         said = len(prompt.encode(errors="replace")) + self._always
-        answers = most * int(self._fields.get("n") or 1)
-        return together([Usage(said, answers, self._price.usd(said, answers))] * self._calls)
+        turns = [(said, most * int(self._fields.get("n") or 1))]
+        if self._think is not None:
+            turns = in_two_turns(*turns[0], self._think if limits != [None, None] else UNLIMITED)
+        return together([Usage(*turn, self._price.usd(*turn)) for turn in turns] * self._calls)
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
         """Ask about one prompt; see `types.Link`."""
         return [await self._ask(prompt) for prompt in prompts]
 
     async def _call(self, prompt: str) -> Answer:
+        answer = await self._send(self.question(prompt), self._reader(prompt))
+        assert isinstance(answer, Answer)
+        return answer
+
+    async def _send(self, question: Mapping[str, Any], read: Read) -> Said:
         start = time.perf_counter()
-        reply = await self._client.post(self._url, _encode(self.question(prompt)))
+        reply = await self._client.post(self._url, _encode(question))
         if isinstance(reply, Failure):
             return reply
         limits = self._limits(reply)
         if reply.status != 200:
             used = Usage(latency_ms=since(start))
             return msgspec.structs.replace(self._client.refused(reply), usage=used, rate=limits)
-        read = self.read(reply.body, since(start), prompt)
-        return read if limits is None else msgspec.structs.replace(read, rate=limits)
+        said = read(reply.body, since(start))
+        return said if limits is None else msgspec.structs.replace(said, rate=limits)
+
+    def _reader(self, prompt: str) -> Callable[[bytes, float], Answer]:
+        return lambda body, latency: self.read(body, latency, prompt)
 
     def question(self, prompt: str) -> dict[str, Any]:
         """Return the body of the request that asks about a prompt."""
@@ -168,14 +182,23 @@ class OpenAILink:
             latency: Milliseconds that it took.
             prompt: What was asked; only codes need it.
         """
-        try:
-            completion = _decode(body)
-            choice = completion.choices[0]
-        except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
-            return bad_body(error, body, latency)
-        usage, text = self._usage(completion, latency), choice.message.content or ""
+        opened = _opened(body, latency)
+        if isinstance(opened, Failure):
+            return opened
+        completion, choice, text = opened
         answer = choice.failure(text) or self._answer(choice, text, prompt)
+        usage = self._usage(completion, latency)
         return msgspec.structs.replace(answer, text=text, usage=usage, model=completion.fingerprint)
+
+    def _thoughts(self, body: bytes, latency: float) -> Said:
+        opened = _opened(body, latency)
+        if isinstance(opened, Failure):
+            return opened
+        completion, choice, text = opened
+        usage = self._usage(completion, latency)
+        if failure := choice.failure(text):
+            return msgspec.structs.replace(failure, text=text, usage=usage, model=completion.fingerprint)
+        return thoughts_of(text, usage)
 
     def _answer(self, choice: Choice, text: str, prompt: str) -> Answer:
         cut = choice.finish_reason == "length"
@@ -201,6 +224,16 @@ class OpenAILink:
     def _usage(self, completion: Completion, latency: float) -> Usage:
         prompt, answer = completion.usage.prompt_tokens or 0, completion.usage.completion_tokens or 0
         return Usage(prompt, answer, self._price.usd(prompt, answer, completion.usage.cached), latency)
+
+
+def _opened(body: bytes, latency: float) -> tuple[Completion, Choice, str] | Failure:
+    """Return an answer's body, its choice and what that says."""
+    try:
+        completion = _decode(body)
+        choice = completion.choices[0]
+    except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
+        return bad_body(error, body, latency)
+    return completion, choice, choice.message.content or ""
 
 
 def _tokens(choice: Choice) -> list[Token]:
