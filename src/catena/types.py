@@ -168,6 +168,7 @@ class Capabilities(msgspec.Struct, frozen=True):
         confidence: The source of its confidences, or `none`.
         batch: Most prompts per call of `ask`.
         calls: How many calls of its server a prompt takes, where all goes well; limits per minute count them.
+        turns: How many of these calls build on each other, so that their bounds differ.
         concurrency: Most calls of `ask` at a time; None where the engine shall find out what the endpoint takes.
         per_item: Whether a vote belongs to its item alone, so that equal prompts don't share one.
         model: What to show people as its model.
@@ -180,6 +181,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     confidence: str = "none"
     batch: int = 1
     calls: int = 1
+    turns: int = 1
     concurrency: int | None = 1
     per_item: bool = False
     model: str = ""

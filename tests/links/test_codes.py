@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from catena.errors import TaskError
+from catena.errors import ChangedError, TaskError
 from catena.links import open_link
 from catena.testing import check_link
 from catena.testing.provider import Annotator, FakeProvider, Reply
@@ -228,3 +228,13 @@ def test_shares(tmp_path):
         margins[at] for at in margins.keys() - forwarded.keys()
     )
     assert all(row["status"] == "labelled" for row in labels)
+
+
+def test_another_seed_asks_anew(tmp_path):
+    """The seed shapes the questions of such a link: a run folder of another one is refused, and says so."""
+    with FakeProvider(coded(LABELS)[0]) as provider:
+        tasks = [chain_task(openai(provider, codes=True), seed=seed) for seed in (0, 1)]
+        execute(tasks[0], rows_of(texts(5)), tmp_path / "r")
+        with pytest.raises(ChangedError, match="link 'small' has other settings"):
+            execute(tasks[1], rows_of(texts(5)), tmp_path / "r")
+        assert len(provider.calls()) == 5

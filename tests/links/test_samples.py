@@ -7,7 +7,9 @@ from collections import Counter
 import pytest
 
 from catena.engine.endpoint import endpoints
+from catena.engine.run import Run
 from catena.errors import LinkError, StoppedError, TaskError
+from catena.ledger import Ledger
 from catena.links import open_link
 from catena.links.samples import MOST_HELD, Sampler
 from catena.testing import check_link
@@ -284,6 +286,28 @@ def test_budget_covers_all_calls(tmp_path):
             execute(task, rows_of(texts(20)), tmp_path / "r")
         assert len(provider.calls()) == 28
     assert len(answers_in(tmp_path / "r", "small")) == 7
+
+
+@pytest.mark.parametrize("sampled", [{}, {"confidence": "samples", "samples": 4}])
+def test_a_lost_call_is_charged_as_one(tmp_path, monkeypatch, sampled):
+    """Of a try whose last call was lost the budget counts what is known and that call's bound, not that of all calls."""
+    monkeypatch.setattr("catena.engine.asker.FIRST_PAUSE", 0.001)
+    with FakeProvider(labels=list(LABELS), faults={"truncated": 0.4}, seed=2) as provider:
+        task = chain_task(openai(provider, **sampled), budget={"tokens": 1_000_000})
+        Run(task, rows_of(texts(6)), tmp_path / "r").execute()
+        link = open_link(task.chain[0], task)
+        calls = provider.calls()
+        lost = sum(call.fault == "truncated" for call in calls)
+    most = link.most(link.render(Item(0, "1", texts(6)[0])))
+    one = (most.prompt_tokens + most.completion_tokens) / most.calls
+    ledger = Ledger(tmp_path / "r")
+    try:
+        told = ledger.get("lost")
+    finally:
+        ledger.close()
+    assert lost > 2
+    assert told[1] == pytest.approx(lost * one, rel=0.01)
+    assert told[2] == 0
 
 
 def test_limits_count_all_calls():

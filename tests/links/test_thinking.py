@@ -1,12 +1,15 @@
 """Chain-of-thought: two turns, both counted, bounded and retried, and the answer alone is the vote."""
 
 import asyncio
+import time
 from collections import Counter
 
 import pytest
 
 from catena.engine.budget import BudgetError
+from catena.engine.run import Run
 from catena.errors import LinkError, TaskError
+from catena.ledger import Ledger
 from catena.links import open_link
 from catena.links.thinking import FIRST, THEN, Thinker, Thoughts
 from catena.testing import check_link
@@ -211,6 +214,34 @@ def test_with_samples():
     assert (vote.label, vote.source, vote.usage.calls, len(seen)) == ("favor", "samples", 6, 6)
     assert vote.usage.cost_usd <= link.most("What?").cost_usd
     assert link.most("What?").calls == link.capabilities.calls == 6
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_lost_turn_counts_at_its_bound(lost, tmp_path, monkeypatch):
+    """Whichever turn is lost on the way, what it may have cost is in what the budget counts."""
+    monkeypatch.setattr("catena.engine.asker.TRIES", 1)
+    with FakeProvider(labels=list(LABELS)) as provider:
+        link = {"think": 500, "price": PRICE, "timeout": 0.3, "most_failed": 1.0}
+        task = chain_task(openai(provider, **link), budget={"usd": 1.0}, data={"id": "id"})
+        run = Run(task, rows_of(["a"]), tmp_path / "r")
+        own, seen = provider.annotator, []
+
+        def answer(request, *more):
+            seen.append(request)
+            if len(seen) == lost:
+                time.sleep(0.6)
+            return own(request, *more)
+
+        provider.desk.answer = answer
+        most = run.links[0].most(run.links[0].render(Item(0, "i0", "a"))).cost_usd
+        with pytest.raises(LinkError, match="all its calls failed"):
+            run.execute()
+    ledger = Ledger(tmp_path / "r")
+    told = answers_in(tmp_path / "r", "small")[0].usage.cost_usd or 0.0
+    usd = ledger.get("lost")[0] + told
+    ledger.close()
+    assert len(seen) == lost
+    assert usd == pytest.approx(most)
 
 
 @kinds

@@ -28,6 +28,9 @@ LINES = {
     "pro |": ("pro", None),
     "pro | 101": ("pro", None),
     "pro | 99999": ("pro", None),
+    "pro | 0.85": ("pro", None),
+    "pro | 85.5 %": ("pro", None),
+    "pro | %": ("pro", None),
     '{"label": "pro"}': ("pro", None),
 }
 """What is said, the label, and its probability where there is one."""
@@ -47,7 +50,6 @@ WRONG = {
     "pro | 60 | 40": "no_label",
     "pro | high": "no_label",
     "pro | not at all": "no_label",
-    "pro | 0.85": "no_label",
     "pro | 8.5e1": "no_label",
     "pro | -5": "no_label",
     "pro | ８５": "no_label",  # full-width digits
@@ -186,3 +188,24 @@ def test_shares_with_few_values(tmp_path):
     assert {answer.confidence for answer in answers_in(tmp_path / "r", "small").values()} == {0.9}
     assert [len(answers_in(tmp_path / "r", name)) for name in ("small", "middle", "big")] == [90, 60, 30]
     assert all(row["status"] == "labelled" for row in labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {},
+            "gives no log-probabilities: such votes have no confidence and rank lowest; `confidence: samples` gets one.",
+        ),
+        (
+            {"confidence": "verbalised"},
+            "names no probability beside some of its labels: such votes have no confidence",
+        ),
+    ],
+)
+def test_votes_without_a_confidence_are_noticed(tmp_path, options, said):
+    """A run says once that a link's votes have no confidence, and why; where the task can help, how."""
+    with FakeProvider(lambda _: Reply("favor"), no_logprobs=True) as provider:
+        task, warned = chain_task(openai(provider, **options)), []
+        execute(task, rows_of(texts(3)), tmp_path / "r", watch=lambda run: warned.append(run.warnings))
+    assert len([warning for warning in warned[-1] if said in warning]) == 1

@@ -23,6 +23,11 @@ from catena.types import Answer, Failure, Item, Link, Vote
 __all__ = ["Board", "Stage"]
 
 BLOCK = 128
+LACKS = {
+    "verbalised": "names no probability beside some of its labels",
+    "recorded": "has votes without a recorded confidence",
+}
+"""What is wrong where a link with such a source of confidence has a vote without one."""
 
 
 @dataclass(frozen=True)
@@ -235,9 +240,7 @@ class Stage:
             return
         if answer.confidence is None and not self._warned:
             self._warned = True
-            self._warn(
-                f"link '{self._link.name}' gives no log-probabilities: such votes have no confidence and rank lowest."
-            )
+            self._warn(_without_confidence(self._link))
         self._decide(row, self._labels.get(answer.label, -1), answer.confidence, answer.logprobs, usd)
 
     def _settle_known(self, row: int) -> bool:
@@ -278,3 +281,11 @@ class Stage:
         for row in self._held:
             self._forward(row)
         self._held.clear()
+
+
+def _without_confidence(link: Link) -> str:
+    """Say why votes of a link have no confidence, and where a task can have one from."""
+    source = link.capabilities.confidence
+    lacks = LACKS.get(source, "gives no log-probabilities")
+    way = "; `confidence: samples` gets one" if link.capabilities.endpoint and source not in LACKS else ""
+    return f"link '{link.name}' {lacks}: such votes have no confidence and rank lowest{way}."

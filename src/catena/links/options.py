@@ -181,9 +181,11 @@ def capabilities(options: CallOptions, address: str, variable: str | None, confi
         variable: The environment variable with its key.
         confidence: The source of the confidence of a single call.
     """
+    turns = 1 if options.think is None else 2
     return Capabilities(
         confidence=confidence if options.confidence in {None, "logprobs"} else options.confidence,
-        calls=options.calls if options.think is None else 2 * options.calls,
+        calls=turns * options.calls,
+        turns=turns,
         concurrency=options.concurrency,
         model=options.model,
         endpoint=f"{address} with {variable}" if variable else address,

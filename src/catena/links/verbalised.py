@@ -14,7 +14,8 @@ BAR = "|"
 ENDING = """Beside the label give the probability that it is right, as a whole number of percent from 0 to 100. \
 So the whole answer is one line of this form:
 LABEL | PERCENT"""
-LINE = re.compile(r"([^|]*)\|\s*(?:([0-9]{1,9})\s*%?\s*)?")
+LINE = re.compile(r"([^|]*)\|\s*([0-9.,]*)\s*%?\s*")
+PERCENT = re.compile(r"100|[0-9]{1,2}")
 ROOM = 8
 """Most tokens that an answer takes beside its label."""
 
@@ -37,8 +38,9 @@ def verbalising(render: Callable[[Item], str], labels: Sequence[str], where: str
 def read_verbalised(scorer: LabelScorer, text: str, *, cut: bool, abstain: str | None = None) -> Answer:
     """Return the vote for the label before the bar, with the probability after it, or why there is no label.
 
-    A label alone, one with nothing or no percentage from 0 to 100 after the bar, and one whose number may have been cut
-    are votes without a confidence. Anything else after the bar makes the answer as a whole one that names no label.
+    A label alone, one with nothing or another number than a whole one from 0 to 100 after the bar, and one whose number
+    may have been cut are votes without a confidence. Anything else after the bar makes the whole answer none that names
+    a label.
 
     Args:
         scorer: Knows what may be answered.
@@ -53,7 +55,6 @@ def read_verbalised(scorer: LabelScorer, text: str, *, cut: bool, abstain: str |
         return Vote(alone.label) if isinstance(alone, Found) else alone
     if named.label == abstain:
         return abstained(named.label)
-    percent = int(line[2]) if line[2] and not cut else None
-    if percent is None or percent > 100:
+    if cut or not PERCENT.fullmatch(line[2]):
         return Vote(named.label)
-    return Vote(named.label, percent / 100, "verbalised")
+    return Vote(named.label, int(line[2]) / 100, "verbalised")
