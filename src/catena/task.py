@@ -14,8 +14,9 @@ import yaml
 from catena.aggregate import Calibrated, Judge
 from catena.errors import InputError, TaskError
 from catena.routing import Policy
+from catena.types import Example
 
-__all__ = ["BudgetSpec", "Columns", "LinkSpec", "TaskSpec", "convert", "load_task", "parse_task"]
+__all__ = ["BudgetSpec", "Columns", "Draw", "LinkSpec", "TaskSpec", "convert", "load_task", "parse_task"]
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ POLICIES = "Write policy: share, agree, {share: [0.8, 0.2]}, {threshold: [0.9]} 
 
 MOST_NODES = 1_000_000  # of a task file with its aliases written out
 
-KEPT = frozenset({"labels", "examples", "class-aware", "pilot"})
+KEPT = frozenset({"labels", "examples", "abstain", "class-aware", "pilot"})
 """Keys under which scalars keep their spelling: yes, no, none, 1."""
 
 WORDS = (
@@ -75,6 +76,22 @@ class BudgetSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calls: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
+class Draw(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which rows of a file become examples. The task's columns are meant, `gold` among them.
+
+    Args:
+        file: The file (`from` in task files); it may be the data file.
+        count: How many examples.
+        draw: `balanced`: the labels have equally many, rare ones too; `random`: any rows with gold.
+        seed: Which ones. Not the task's: that may change without another question being asked.
+    """
+
+    file: Annotated[str, msgspec.Meta(min_length=1)] = msgspec.field(name="from")
+    count: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+    draw: Literal["balanced", "random"] = "balanced"
+    seed: int = 0
+
+
 class LinkSpec(msgspec.Struct, frozen=True):
     """One entry of `chain`: the options are checked by the link's own kind."""
 
@@ -100,6 +117,8 @@ class TaskSpec(msgspec.Struct, frozen=True):
         system: System message, where there is one.
         max_chars: A longer text is a failed row, without a call.
         budget: What the run may use; None for no cap.
+        abstain: What models may answer instead of a label; None where they must name one.
+        examples: What models are shown beside each question, or where it is drawn from.
     """
 
     name: str
@@ -115,6 +134,8 @@ class TaskSpec(msgspec.Struct, frozen=True):
     system: str | None = None
     max_chars: int = 200_000
     budget: BudgetSpec | None = None
+    abstain: str | None = None
+    examples: tuple[Example, ...] | Draw = ()
 
     def judge(self) -> Judge:
         """Return the policy with what it ranks by.
@@ -150,6 +171,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system: str | None = None
     max_chars: Annotated[int, msgspec.Meta(ge=1, le=1 << 40)] = 200_000
     budget: BudgetSpec | None = None
+    abstain: str | None = None
+    examples: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)] | dict[str, Any] | None = None
 
 
 def load_task(path: Path) -> TaskSpec:
@@ -176,6 +199,7 @@ def parse_task(text: str, where: str = "task") -> TaskSpec:
     """
     given = convert(_read_yaml(text, where), _File, where)
     labels = _labels(given.labels, where)
+    _check_abstain(given.abstain, labels, where)
     chain = _chain(given.chain, where)
     policy = _policy(given.policy, chain, labels, where)
     aggregate, calibrated = _aggregate(given.aggregate or policy.usual_aggregate, where)
@@ -193,19 +217,22 @@ def parse_task(text: str, where: str = "task") -> TaskSpec:
         system=given.system,
         max_chars=given.max_chars,
         budget=given.budget,
+        abstain=given.abstain,
+        examples=_examples(given.examples, labels, given.data, where),
     )
 
 
-def convert(value: Any, to: type[T], where: str) -> T:
+def convert(value: Any, to: type[T], where: str, *, strict: bool = True) -> T:
     """Convert plain data to a struct; an unknown or wrong key is a TaskError that names it and the nearest known one.
 
     Args:
         value: Plain data, as from YAML.
         to: A msgspec struct type.
         where: Begins the message, for example `task.yaml: chain[0]`.
+        strict: Whether a number that is written as text is none.
     """
     try:
-        return msgspec.convert(value, to, strict=True)
+        return msgspec.convert(value, to, strict=strict)
     except msgspec.ValidationError as error:
         raise TaskError(f"{where}: {_explain(str(error))}", _nearest(str(error), to)) from error
 
@@ -365,6 +392,19 @@ def _labels(given: list[str] | dict[str, str | None], where: str) -> dict[str, s
     return labels
 
 
+def _check_abstain(word: str | None, labels: Mapping[str, str], where: str) -> None:
+    if word is None:
+        return
+    if not word.strip():
+        raise TaskError(f"{where}: abstain: it is empty.", "Write a word, such as unclear, or leave it out.")
+    try:
+        _labels([*labels, word], where)
+    except TaskError as error:
+        raise TaskError(
+            f"{where}: abstain: '{word}' is a label, or as good as one.", "Write another word."
+        ) from error
+
+
 def _chain(given: list[dict[str, Any]], where: str) -> tuple[LinkSpec, ...]:
     links: list[LinkSpec] = []
     for at, entry in enumerate(given):
@@ -378,6 +418,34 @@ def _chain(given: list[dict[str, Any]], where: str) -> tuple[LinkSpec, ...]:
             LinkSpec(link.name, link.kind, {k: v for k, v in entry.items() if k not in {"name", "kind"}})
         )
     return tuple(links)
+
+
+def _examples(
+    given: list[dict[str, Any]] | dict[str, Any] | None, labels: Mapping[str, str], data: Columns, where: str
+) -> tuple[Example, ...] | Draw:
+    if given is None:
+        return ()
+    if isinstance(given, dict):
+        draw = convert(given, Draw, f"{where}: examples", strict=False)
+        if data.gold is None:
+            raise TaskError(
+                f"{where}: examples: their labels are in no column.", "Name it: data: {gold: COLUMN}."
+            )
+        if draw.draw == "balanced" and draw.count < len(labels):
+            raise TaskError(
+                f"{where}: examples: {draw.count} can't show each of {len(labels)} labels.",
+                "Raise count, or draw: random.",
+            )
+        return draw
+    examples = [convert(each, Example, f"{where}: examples[{at}]") for at, each in enumerate(given)]
+    for at, example in enumerate(examples):
+        if example.label not in labels:
+            raise TaskError(
+                f"{where}: examples[{at}]: '{example.label}' is no label.", f"Labels: {', '.join(labels)}."
+            )
+        if not example.text.strip():
+            raise TaskError(f"{where}: examples[{at}]: its text is empty.")
+    return tuple(examples)
 
 
 def _policy(

@@ -9,6 +9,7 @@ __all__ = [
     "REASONS",
     "Answer",
     "Capabilities",
+    "Example",
     "Failure",
     "Item",
     "Limit",
@@ -38,6 +39,22 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     fields: Mapping[str, Any] = {}
     target: str | None = None
     gold: str | None = None
+
+
+class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A text with its right label, shown to models.
+
+    Args:
+        text: The text.
+        label: One of the task's labels.
+        target: What the question is about, where it is about something.
+        fields: Other columns that the instruction uses.
+    """
+
+    text: str
+    label: str
+    target: str | None = None
+    fields: Mapping[str, Any] = {}
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -108,7 +125,7 @@ class Vote(msgspec.Struct, frozen=True):
 
 REASONS = frozenset({
     "empty", "too_long", "no_label", "many_labels", "refused", "filtered", "cut", "template", "bad_request",
-    "rate_limit", "overloaded", "server", "timeout", "transport", "bad_body", "missing",
+    "rate_limit", "overloaded", "server", "timeout", "transport", "bad_body", "missing", "abstained",
 })  # fmt: skip
 """What `Failure.reason` may be."""
 
@@ -119,7 +136,7 @@ class Failure(msgspec.Struct, frozen=True):
     Args:
         reason: One of a few fixed words, for counting: `empty`, `too_long`, `no_label`, `many_labels`, `refused`,
             `filtered`, `cut`, `template`, `bad_request`, `rate_limit`, `overloaded`, `server`, `timeout`, `transport`,
-            `bad_body`, `missing`.
+            `bad_body`, `missing`, `abstained`.
         message: One line for a person.
         retryable: Whether asking again may help.
         retry_after: Seconds the provider asks to wait, where it does.
@@ -151,6 +168,7 @@ class Capabilities(msgspec.Struct, frozen=True):
         confidence: The source of its confidences, or `none`.
         batch: Most prompts per call of `ask`.
         calls: How many calls of its server a prompt takes, where all goes well; limits per minute count them.
+        turns: How many of these calls build on each other, so that their bounds differ.
         concurrency: Most calls of `ask` at a time; None where the engine shall find out what the endpoint takes.
         per_item: Whether a vote belongs to its item alone, so that equal prompts don't share one.
         model: What to show people as its model.
@@ -163,6 +181,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     confidence: str = "none"
     batch: int = 1
     calls: int = 1
+    turns: int = 1
     concurrency: int | None = 1
     per_item: bool = False
     model: str = ""

@@ -218,7 +218,7 @@ BROKEN = {
     "usage.prompt_tokens is a count from 0: -1": said(usage=Usage(-1)),
     "usage.cost_usd is None or USD from 0: nan": said(usage=Usage(cost_usd=math.nan)),
     "usage.latency_ms is a finite number": said(usage=Usage(latency_ms=math.inf)),
-    "a failure's reason is one of the known: 'oops' is none of bad_body,": failing(reason="oops"),
+    "a failure's reason is one of the known: 'oops' is none of abstained, bad_body,": failing(reason="oops"),
     "a failure's message is one line": failing(message="one\ntwo"),
     "a failure's message is one line: ''": failing(message=""),
     "retry_after is None or seconds from 0: -1": failing(retry_after=-1.0),

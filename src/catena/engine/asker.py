@@ -194,7 +194,7 @@ class CallAsker:
                 return None
             charged = most  # unless it is known better: it may be ended in the middle
             answers = await self._link.ask(prompts)
-            charged = _charged(answers, bounds)
+            charged = _charged(answers, bounds, self._link.capabilities.turns)
         except LinkError:
             charged = NOTHING_USED
             raise
@@ -240,25 +240,28 @@ def _after(before: Answer, answer: Answer) -> Answer:
     return msgspec.structs.replace(answer, usage=together([before.usage, answer.usage]))
 
 
-def _charged(answers: Sequence[Answer], bounds: Sequence[Usage | None]) -> Usage:
+def _charged(answers: Sequence[Answer], bounds: Sequence[Usage | None], turns: int) -> Usage:
     """Return what a try may have cost: at its bound where an answer was lost, or says nothing of tokens."""
     return together(
         [
-            _at_most(answer, bound) if bound is not None and _unknown(answer) else answer.usage
+            _at_most(answer, bound, turns) if bound is not None and _unknown(answer) else answer.usage
             for answer, bound in zip(answers, bounds, strict=False)
         ]
     )
 
 
-def _at_most(answer: Answer, bound: Usage) -> Usage:
-    """Return what an answer may have cost where that is not known; of several calls only the last one was lost."""
-    used = answer.usage
-    if bound.calls <= 1 or isinstance(answer, Vote):
+def _at_most(answer: Answer, bound: Usage, turns: int) -> Usage:
+    """Return what an answer may have cost where that is not known; of several calls only the last one was lost.
+
+    Which of its turns that was is not known: it counts as all of them.
+    """
+    used, alike = answer.usage, bound.calls // turns
+    if alike <= 1 or isinstance(answer, Vote):
         return bound
     one = Usage(
-        -(-bound.prompt_tokens // bound.calls),
-        -(-bound.completion_tokens // bound.calls),
-        None if bound.cost_usd is None else bound.cost_usd / bound.calls,
+        -(-bound.prompt_tokens // alike),
+        -(-bound.completion_tokens // alike),
+        None if bound.cost_usd is None else bound.cost_usd / alike,
         calls=0,  # it is among those of the answer
     )
     return together([used, one])

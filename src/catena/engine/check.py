@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.data.rows import Rows
+from catena.engine.templates import check_templates, names_used
 from catena.errors import CatenaError, DataError
 from catena.links import open_link
-from catena.prompts import Prompter
+from catena.prompts import with_examples
 from catena.task import TaskSpec
 from catena.types import Item, Link, Vote
 
@@ -33,11 +34,12 @@ def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
     Raises:
         TaskError: The task does not fit its links or the columns.
     """
+    task = with_examples(task)
     reach = task.judge().policy.expects(rows.count if rows is not None else 0, len(task.chain))
     links = [open_link(spec, task) for spec in task.chain]
     if rows is not None:
-        Prompter(task).check(rows.column_names)
-    item = next(iter(rows))[0] if rows is not None else _example(task)
+        check_templates(task, links, rows)
+    item = next(iter(rows))[0] if rows is not None else _example(task, links)
     called = asyncio.run(_call_all(links, item))
     most = (
         [None] * len(links)
@@ -56,8 +58,8 @@ def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
     }
 
 
-def _example(task: TaskSpec) -> Item:
-    names = Prompter(task).names
+def _example(task: TaskSpec, links: list[Link]) -> Item:
+    names = names_used(task, links)
     return Item(0, "1", EXAMPLE, dict.fromkeys(names, "example"), "example" if task.data.target else None)
 
 
@@ -87,8 +89,8 @@ async def _call(link: Link, item: Item) -> dict[str, Any]:
     result["latency_ms"] = answer.usage.latency_ms
     if isinstance(answer, Vote):
         return result | {"answered": True, "label": answer.label, "confidence": answer.source}
-    # A replay link may lack the vote of the one item that was asked about.
-    return result | {"answered": answer.reason == "missing", "error": answer.message}
+    # A replay link may lack the vote of the one item that was asked about, and any may say that it can't tell.
+    return result | {"answered": answer.reason in {"missing", "abstained"}, "error": answer.message}
 
 
 def _most(links: list[Link], rows: Rows, received: list[int]) -> list[float | None]:

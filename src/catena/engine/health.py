@@ -10,9 +10,9 @@ __all__ = ["Health"]
 
 WINDOW = 50
 FEW = 5
-ITEMS_OWN = frozenset(
-    {"empty", "too_long", "no_label", "many_labels", "refused", "filtered", "cut", "missing", "template"}
-)
+ITEMS_OWN = frozenset((
+    "empty", "too_long", "no_label", "many_labels", "refused", "filtered", "cut", "missing", "template", "abstained",
+))  # fmt: skip
 """Failures that are about the item: they move on to the next link and say nothing about this one."""
 
 

@@ -19,10 +19,11 @@ from catena.engine.budget import BudgetError
 from catena.engine.pipeline import Pipeline
 from catena.engine.progress import Progress
 from catena.engine.results import LABELS_FILE, labels_digest, write_labels
-from catena.errors import ChangedError, DataError, InputError, TaskError
+from catena.engine.templates import check_templates
+from catena.errors import ChangedError, InputError
 from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
-from catena.prompts import Prompter
+from catena.prompts import with_examples
 from catena.task import TaskSpec
 
 __all__ = ["Outcome", "Run", "task_of"]
@@ -53,7 +54,7 @@ class Run:
     """One task over one input, in one folder. Building it validates everything; nothing is paid before `execute`.
 
     Args:
-        task: What to do.
+        task: What to do; its examples are drawn.
         data: A file, or a DataFrame or Arrow table.
         folder: Where the run lives; made if it is not there.
 
@@ -63,12 +64,13 @@ class Run:
     """
 
     def __init__(self, task: TaskSpec, data: Any, folder: Path) -> None:
+        task = with_examples(task)
         self.task = task
         self.folder = folder
         self._judge = task.judge()
         self.links = [open_link(spec, task) for spec in task.chain]
         self.rows: Rows = read_rows(data, task.data, task.labels.keys())
-        _check_templates(task, self.rows)
+        check_templates(task, self.links, self.rows)
 
     def execute(
         self,
@@ -192,7 +194,9 @@ class Run:
         changed = self._changed_links(ledger)
         asked_anew = ledger.get("template") != facts["template"]
         if asked_anew:
-            changed.append("the questions changed (instruction, prompt, labels, columns or max_chars)")
+            changed.append(
+                "the questions changed (instruction, prompt, labels, examples, columns or max_chars)"
+            )
         golds = {ledger.get("gold"), self.task.data.gold} - {None}
         moved = ledger.get("gold") != self.task.data.gold
         rows = ledger.compare_items(self.rows, ignore=golds if moved else ())
@@ -223,7 +227,11 @@ class Run:
         """Return what changes when questions change although rows and links do not."""
         task, data = self.task, self.task.data
         columns = [data.text, data.id, data.target]
-        said = [task.instruction, task.prompt, dict(task.labels), columns, task.max_chars]
+        said: list[Any] = [task.instruction, task.prompt, dict(task.labels), columns, task.max_chars]
+        if task.examples:
+            said.append(msgspec.to_builtins(task.examples))
+        if task.abstain is not None:
+            said.append(task.abstain)
         return hashlib.blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()
 
     def _decision_key(self) -> str:
@@ -252,19 +260,6 @@ def task_of(ledger: Ledger) -> TaskSpec:
         share = stored.pop("share")
         stored["policy"] = {"share": share} if share else {}
     return msgspec.convert(stored, TaskSpec)
-
-
-def _check_templates(task: TaskSpec, rows: Rows) -> None:
-    prompter = Prompter(task)
-    try:
-        prompter.check(rows.column_names)
-        prompter(next(iter(rows))[0])
-    except DataError as error:
-        raise TaskError(f"instruction or prompt: {error.message}") from error
-    except TaskError as error:
-        if task.data.target is None and "target" in error.message:
-            raise TaskError(error.message, "Name the column: data: {target: COLUMN}.") from error
-        raise
 
 
 def _make_folder(folder: Path) -> None:

@@ -2,8 +2,8 @@
 
 import datetime as dt
 import time
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -15,11 +15,11 @@ from catena.links.client import Client, Reply, since
 from catena.links.identity import fingerprint
 from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import find_price
-from catena.links.reading import read_label
+from catena.links.reading import answers_of, read_label
 from catena.links.samples import Sampler
+from catena.links.thinking import Read, Said, Thinker, in_two_turns, thoughts_of
 from catena.links.verbalised import read_verbalised, verbalising
-from catena.links.wire import Header, bad_body
-from catena.prompts import Prompter
+from catena.links.wire import Count, Header, bad_body
 from catena.task import LinkSpec, TaskSpec
 from catena.types import Answer, Failure, Item, Limit, Rate, Usage, Vote, together
 
@@ -28,6 +28,10 @@ __all__ = ["AnthropicLink", "open_link"]
 OWNED = ("model", "messages", "system", "stream")
 ANTHROPIC = "https://api.anthropic.com/v1"
 VERSION = "2023-06-01"
+FOR_MINUTES, FOR_AN_HOUR = (
+    0.25,
+    1.0,
+)  # of the price, for a token that is put into the cache (docs, "Prompt caching")
 LOW_BALANCE = "credit balance is too low"  # comes with status 400, as if the prompt were to blame
 
 
@@ -38,11 +42,37 @@ class Block(msgspec.Struct, gc=False):
     text: str | None = None
 
 
-class Tokens(msgspec.Struct, gc=False):
-    """Counts of tokens."""
+class Written(msgspec.Struct, gc=False):
+    """Counts of tokens that were put into the cache, by how long they are kept."""
 
-    input_tokens: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)] | None = 0
-    output_tokens: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)] | None = 0
+    ephemeral_1h_input_tokens: Count | None = 0
+
+
+class Tokens(msgspec.Struct, gc=False):
+    """Counts of tokens; those that came from the cache or were put into it are not among `input_tokens`."""
+
+    input_tokens: Count | None = 0
+    output_tokens: Count | None = 0
+    cache_read_input_tokens: Count | None = 0
+    cache_creation_input_tokens: Count | None = 0
+    cache_creation: Written | None = None
+
+    @property
+    def prompt(self) -> int:
+        """All tokens of the prompt."""
+        return (self.input_tokens or 0) + self.cached + (self.cache_creation_input_tokens or 0)
+
+    @property
+    def cached(self) -> int:
+        """Those that came from the cache."""
+        return self.cache_read_input_tokens or 0
+
+    @property
+    def surcharge(self) -> float:
+        """What is paid on top for those that were put into the cache, as a number of tokens."""
+        written = self.cache_creation_input_tokens or 0
+        longer = min(written, (self.cache_creation and self.cache_creation.ephemeral_1h_input_tokens) or 0)
+        return FOR_MINUTES * (written - longer) + FOR_AN_HOUR * longer
 
 
 class Message(msgspec.Struct, gc=False):
@@ -57,6 +87,13 @@ class Message(msgspec.Struct, gc=False):
     def text(self) -> str:
         """What was said; thinking is left out."""
         return "".join(block.text or "" for block in self.content if block.type == "text")
+
+    @property
+    def refused(self) -> Failure | None:
+        """Why this is no answer, where the model refuses."""
+        if self.stop_reason != "refusal":
+            return None
+        return Failure("refused", f"refused: {self.text[:80]!r}" if self.text else "refused")
 
 
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "AnthropicLink":
@@ -75,23 +112,26 @@ class AnthropicLink:
 
     def __init__(self, name: str, settings: CallOptions, task: TaskSpec, where: str) -> None:
         self.name = name
-        self.render: Callable[[Item], str] = Prompter(task)
+        self.prompter = settings.prompter(task, where)
+        self.render: Callable[[Item], str] = self.prompter
         if settings.verbalised:
-            self.render = verbalising(self.render, list(task.labels), where)
+            self.render = verbalising(self.render, answers_of(task), where)
         self._verbalised = settings.verbalised
         address, variable = settings.place(ANTHROPIC, "ANTHROPIC_API_KEY")
         self.capabilities = capabilities(settings, address, variable, "none")
         shaping = ("model", "temperature", "max_tokens", "body")
-        shaped = {key: getattr(settings, key) for key in shaping} | settings.ladder
-        self.fingerprint = fingerprint(name, "anthropic", task, system=task.system, **shaped)
+        shaped = {key: getattr(settings, key) for key in shaping} | settings.ladder | settings.own(task)
+        self.fingerprint = fingerprint(name, "anthropic", task, system=settings.system_of(task), **shaped)
         self._url = f"{address}/messages"
         self._where = where
-        self._scorer = LabelScorer(list(task.labels))
+        self._scorer, self._abstain = LabelScorer(answers_of(task)), task.abstain
         price = find_price(settings.price, settings.model, settings.base_url, where, "anthropic")
         self._price = half(price) if settings.mode == "batch" else price
-        self._system = task.system or ""
-        self._fields = self._request_fields(settings, list(task.labels))
-        self._always = len(self._system.encode()) + len(_encode(settings.body)) + 16  # bytes of each prompt
+        self._system = settings.system_of(task) or ""
+        self._fields = self._request_fields(settings, answers_of(task))
+        body = _encode(settings.body)
+        self._always = len(self._system.encode()) + len(body) + 16  # bytes of each prompt
+        self._surcharge = FOR_AN_HOUR if b"cache_control" in body else 0.0
         self._client = Client(where, variable, _headers, settings.timeout, settings.concurrency)
         self.ready = self._client.ready
         self.close = self._client.close
@@ -101,12 +141,15 @@ class AnthropicLink:
             else None
         )
         self._calls = settings.calls
-        sampler = Sampler(self._call, self._scorer.labels, self._calls)
-        self._ask = sampler.ask if self._calls > 1 else self._call
+        self._think, once = settings.think, self._call
+        if settings.think is not None:
+            once = Thinker(settings.think, self._send, self.question, self._thoughts, self._reader).ask
+        sampler = Sampler(once, list(task.labels), self._calls)
+        self._ask = sampler.ask if self._calls > 1 else once
 
-    def _request_fields(self, settings: CallOptions, labels: Sequence[str]) -> dict[str, Any]:
+    def _request_fields(self, settings: CallOptions, answers: Sequence[str]) -> dict[str, Any]:
         fields: dict[str, Any] = {
-            "max_tokens": settings.enough(labels),
+            "max_tokens": settings.enough(answers),
             "temperature": settings.temperature,
             "system": self._system or None,
             **settings.body,
@@ -119,23 +162,33 @@ class AnthropicLink:
         if not isinstance(answer, int):
             return None
         said = len(prompt.encode(errors="replace")) + self._always
-        return together([Usage(said, answer, self._price.usd(said, answer))] * self._calls)
+        turns = [(said, answer)] if self._think is None else in_two_turns(said, answer, self._think)
+        uses = [Usage(*turn, self._price.usd(*turn, surcharge=self._surcharge * turn[0])) for turn in turns]
+        return together(uses * self._calls)
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
         """Ask about each prompt; see `types.Link`."""
         return [await self._ask(prompt) for prompt in prompts]
 
     async def _call(self, prompt: str) -> Answer:
+        answer = await self._send(self.question(prompt), self.read)
+        assert isinstance(answer, Answer)
+        return answer
+
+    async def _send(self, question: Mapping[str, Any], read: Read) -> Said:
         start = time.perf_counter()
-        reply = await self._client.post(self._url, _encode(self.question(prompt)))
+        reply = await self._client.post(self._url, _encode(question))
         if isinstance(reply, Failure):
             return reply
         limits = rate(reply.header)
         if reply.status != 200:
             used = Usage(latency_ms=since(start))
             return msgspec.structs.replace(self._refused(reply), usage=used, rate=limits)
-        read = self.read(reply.body, since(start))
-        return read if limits is None else msgspec.structs.replace(read, rate=limits)
+        said = read(reply.body, since(start))
+        return said if limits is None else msgspec.structs.replace(said, rate=limits)
+
+    def _reader(self, prompt: str) -> Callable[[bytes, float], Answer]:  # noqa: ARG002 - an answer tells enough
+        return self.read
 
     def _refused(self, reply: Reply) -> Failure:
         failure = self._client.refused(reply)
@@ -161,20 +214,33 @@ class AnthropicLink:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return bad_body(error, body, latency)
         text, model = message.text, message.model
-        counts = message.usage or Tokens()
-        asked, said = counts.input_tokens or 0, counts.output_tokens or 0
-        usage = Usage(asked, said, self._price.usd(asked, said), latency)
+        usage = self._usage(message, latency)
         return msgspec.structs.replace(self._answer(message, text), text=text, usage=usage, model=model)
 
+    def _usage(self, message: Message, latency: float) -> Usage:
+        counts = message.usage or Tokens()
+        asked, said = counts.prompt, counts.output_tokens or 0
+        return Usage(asked, said, self._price.usd(asked, said, counts.cached, counts.surcharge), latency)
+
+    def _thoughts(self, body: bytes, latency: float) -> Said:
+        try:
+            message = _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return bad_body(error, body, latency)
+        usage = self._usage(message, latency)
+        if failure := message.refused:
+            return msgspec.structs.replace(failure, text=message.text, usage=usage, model=message.model)
+        return thoughts_of(message.text, usage)
+
     def _answer(self, message: Message, text: str) -> Answer:
-        if message.stop_reason == "refusal":
-            return Failure("refused", f"refused: {text[:80]!r}" if text else "refused")
+        if failure := message.refused:
+            return failure
         cut = message.stop_reason in {"max_tokens", "model_context_window_exceeded"}
         if cut and not text.strip():
             return Failure("cut", "the answer was cut before it began; raise max_tokens")
         if self._verbalised:
-            return read_verbalised(self._scorer, text, cut=cut)
-        found = read_label(self._scorer, text, cut=cut)
+            return read_verbalised(self._scorer, text, cut=cut, abstain=self._abstain)
+        found = read_label(self._scorer, text, cut=cut, abstain=self._abstain)
         return Vote(found.label) if isinstance(found, Found) else found
 
 

@@ -178,7 +178,7 @@ def key_of(shard: str, said: str | None) -> bytes | None:
 
 def half(price: Price) -> Price:
     """Return the price of a batch."""
-    return Price(price.input / 2, price.output / 2)
+    return Price(price.input / 2, price.output / 2, None if price.cached is None else price.cached / 2)
 
 
 _line = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -1,7 +1,7 @@
 """Any OpenAI-compatible chat-completions endpoint, over plain HTTP: one call, one vote, but for samples."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -15,11 +15,11 @@ from catena.links.identity import fingerprint
 from catena.links.openai_batch import OpenAIBatches
 from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import FREE, find_price
-from catena.links.reading import read_label
+from catena.links.reading import abstained, answers_of, read_label
 from catena.links.samples import Sampler
+from catena.links.thinking import Read, Said, Thinker, in_two_turns, thoughts_of
 from catena.links.verbalised import read_verbalised, verbalising
 from catena.links.wire import Choice, Completion, bad_body, rate
-from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec
 from catena.types import Answer, Failure, Item, Rate, Usage, Vote, together
 
@@ -59,6 +59,8 @@ def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "OpenAILink":
         raise TaskError(
             f"{where}: codes: they are read from log-probabilities, which are not asked for.", "Leave it out."
         )
+    if settings.codes and task.abstain is not None:
+        raise TaskError(f"{where}: codes: there is none for abstain.", "Leave out codes or abstain.")
     if settings.codes and settings.mode == "batch":
         raise TaskError(
             f"{where}: codes: a batch's answers don't tell the order that was asked in.",
@@ -72,31 +74,31 @@ class OpenAILink:
 
     def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
         self.name = name
-        prompter = Prompter(task)
-        self._coder = Coder(prompter, dict(task.labels), task.seed, where) if settings.codes else None
-        self.render: Callable[[Item], str] = self._coder.render if self._coder else prompter
+        self.prompter = settings.prompter(task, where)
+        self._coder = Coder(self.prompter, dict(task.labels), task.seed, where) if settings.codes else None
+        self.render: Callable[[Item], str] = self._coder.render if self._coder else self.prompter
         if settings.verbalised:
-            self.render = verbalising(self.render, list(task.labels), where)
+            self.render = verbalising(self.render, answers_of(task), where)
         address, variable = settings.place(OPENAI, "OPENAI_API_KEY")
         source = "code_logprobs" if settings.codes else "label_logprobs"
         confidence = source if settings.listed else "none"
         self.capabilities = capabilities(settings, address, variable, confidence)
         self._url = f"{address}/chat/completions"
         shaping = ("model", "top_logprobs", "temperature", "max_tokens", "body")
-        shaped = {key: getattr(settings, key) for key in shaping} | settings.ladder
+        shaped = {key: getattr(settings, key) for key in shaping} | settings.ladder | settings.own(task)
         if settings.codes:
             shaped |= {"codes": True, "seed": task.seed}
-        self.fingerprint = fingerprint(name, "openai", task, system=task.system, **shaped)
+        system = settings.system_of(task)
+        self.fingerprint = fingerprint(name, "openai", task, system=system, **shaped)
         self._settings = settings
-        self._scorer = LabelScorer(list(task.labels))
+        answers = answers_of(task)
+        self._scorer, self._labels, self._abstain = LabelScorer(answers), len(task.labels), task.abstain
         price = find_price(settings.price, settings.model, settings.base_url, where)
         self._price = half(price) if settings.mode == "batch" else price
-        self._max_tokens = settings.enough(list(task.labels))
-        self._system = [{"role": "system", "content": task.system}] if task.system else []
+        self._max_tokens = settings.enough(answers)
+        self._system = [{"role": "system", "content": system}] if system else []
         self._fields = self._request_fields()
-        self._always = (
-            len((task.system or "").encode()) + len(_encode(settings.body)) + 16
-        )  # bytes of each prompt
+        self._always = len((system or "").encode()) + len(_encode(settings.body)) + 16  # bytes of each prompt
         self._client = Client(where, variable, _headers, settings.timeout, settings.concurrency)
         self.ready = self._client.ready
         self.close = self._client.close
@@ -107,8 +109,11 @@ class OpenAILink:
         )
         self._listen_at = 0.0
         self._calls = settings.calls
-        sampler = Sampler(self._call, self._scorer.labels, self._calls)
-        self._ask = sampler.ask if self._calls > 1 else self._call
+        self._think, once = settings.think, self._call
+        if settings.think is not None:
+            once = Thinker(settings.think, self._send, self.question, self._thoughts, self._reader).ask
+        sampler = Sampler(once, list(task.labels), self._calls)
+        self._ask = sampler.ask if self._calls > 1 else once
 
     def _request_fields(self) -> dict[str, Any]:
         settings = self._settings
@@ -126,24 +131,34 @@ class OpenAILink:
             return None
         most = UNLIMITED if most is None else most
         said = len(prompt.encode(errors="replace")) + self._always
-        answers = most * int(self._fields.get("n") or 1)
-        return together([Usage(said, answers, self._price.usd(said, answers))] * self._calls)
+        turns = [(said, most * int(self._fields.get("n") or 1))]
+        if self._think is not None:
+            turns = in_two_turns(*turns[0], self._think if limits != [None, None] else UNLIMITED)
+        return together([Usage(*turn, self._price.usd(*turn)) for turn in turns] * self._calls)
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
         """Ask about one prompt; see `types.Link`."""
         return [await self._ask(prompt) for prompt in prompts]
 
     async def _call(self, prompt: str) -> Answer:
+        answer = await self._send(self.question(prompt), self._reader(prompt))
+        assert isinstance(answer, Answer)
+        return answer
+
+    async def _send(self, question: Mapping[str, Any], read: Read) -> Said:
         start = time.perf_counter()
-        reply = await self._client.post(self._url, _encode(self.question(prompt)))
+        reply = await self._client.post(self._url, _encode(question))
         if isinstance(reply, Failure):
             return reply
         limits = self._limits(reply)
         if reply.status != 200:
             used = Usage(latency_ms=since(start))
             return msgspec.structs.replace(self._client.refused(reply), usage=used, rate=limits)
-        read = self.read(reply.body, since(start), prompt)
-        return read if limits is None else msgspec.structs.replace(read, rate=limits)
+        said = read(reply.body, since(start))
+        return said if limits is None else msgspec.structs.replace(said, rate=limits)
+
+    def _reader(self, prompt: str) -> Callable[[bytes, float], Answer]:
+        return lambda body, latency: self.read(body, latency, prompt)
 
     def question(self, prompt: str) -> dict[str, Any]:
         """Return the body of the request that asks about a prompt."""
@@ -167,36 +182,58 @@ class OpenAILink:
             latency: Milliseconds that it took.
             prompt: What was asked; only codes need it.
         """
-        try:
-            completion = _decode(body)
-            choice = completion.choices[0]
-        except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
-            return bad_body(error, body, latency)
-        usage, text = self._usage(completion, latency), choice.message.content or ""
+        opened = _opened(body, latency)
+        if isinstance(opened, Failure):
+            return opened
+        completion, choice, text = opened
         answer = choice.failure(text) or self._answer(choice, text, prompt)
+        usage = self._usage(completion, latency)
         return msgspec.structs.replace(answer, text=text, usage=usage, model=completion.fingerprint)
+
+    def _thoughts(self, body: bytes, latency: float) -> Said:
+        opened = _opened(body, latency)
+        if isinstance(opened, Failure):
+            return opened
+        completion, choice, text = opened
+        usage = self._usage(completion, latency)
+        if failure := choice.failure(text):
+            return msgspec.structs.replace(failure, text=text, usage=usage, model=completion.fingerprint)
+        return thoughts_of(text, usage)
 
     def _answer(self, choice: Choice, text: str, prompt: str) -> Answer:
         cut = choice.finish_reason == "length"
         if self._coder:
             return self._coder.read(prompt, text, _tokens(choice), cut=cut)
         if self._settings.verbalised:
-            return read_verbalised(self._scorer, text, cut=cut)
-        found = read_label(self._scorer, text, cut=cut)
+            return read_verbalised(self._scorer, text, cut=cut, abstain=self._abstain)
+        found = read_label(self._scorer, text, cut=cut, abstain=self._abstain)
         return self._vote(choice, found) if isinstance(found, Found) else found
 
-    def _vote(self, choice: Choice, found: Found) -> Vote:
+    def _vote(self, choice: Choice, found: Found) -> Answer:
         tokens = _tokens(choice)
         if not tokens:
             return Vote(found.label)
         scores = self._scorer.score(tokens, found.start)
         if scores.logprobs[scores.best] is None:
             return Vote(found.label)
-        return Vote(self._scorer.labels[scores.best], scores.margin, "label_logprobs", scores.logprobs)
+        label = self._scorer.labels[scores.best]
+        if label == self._abstain:  # likelier than what the text begins with
+            return abstained(label)
+        return Vote(label, scores.margin, "label_logprobs", scores.logprobs[: self._labels])
 
     def _usage(self, completion: Completion, latency: float) -> Usage:
         prompt, answer = completion.usage.prompt_tokens or 0, completion.usage.completion_tokens or 0
-        return Usage(prompt, answer, self._price.usd(prompt, answer), latency)
+        return Usage(prompt, answer, self._price.usd(prompt, answer, completion.usage.cached), latency)
+
+
+def _opened(body: bytes, latency: float) -> tuple[Completion, Choice, str] | Failure:
+    """Return an answer's body, its choice and what that says."""
+    try:
+        completion = _decode(body)
+        choice = completion.choices[0]
+    except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
+        return bad_body(error, body, latency)
+    return completion, choice, choice.message.content or ""
 
 
 def _tokens(choice: Choice) -> list[Token]:

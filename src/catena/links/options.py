@@ -8,8 +8,10 @@ import msgspec
 from catena.errors import TaskError
 from catena.links.batch import BatchOptions
 from catena.links.price import Price
+from catena.links.thinking import FIRST, THEN
 from catena.links.verbalised import ROOM
-from catena.task import LinkSpec, convert
+from catena.prompts import Prompter
+from catena.task import LinkSpec, TaskSpec, convert
 from catena.types import Capabilities
 
 __all__ = ["CallOptions", "capabilities", "read_options"]
@@ -35,6 +37,10 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
         temperature: As the API has it; 0 unless said, 1 with samples.
         max_tokens: Most tokens of an answer; enough for the longest label unless said.
         body: More fields for the request; null takes one out.
+        instruction: In the place of the task's, for this link alone.
+        prompt: Likewise.
+        system: Likewise; empty for none.
+        think: Most tokens of thoughts, where the model shall think in a first turn and answer in a second one.
         confidence: Where it comes from: `logprobs` of the answer, how often of several `samples` the label is named, or
             `verbalised` by the model beside its label. Log-probabilities, where the provider gives them, unless said.
         samples: How many, with `confidence: samples`; 5 unless said.
@@ -52,12 +58,34 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
     temperature: float | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     body: dict[str, Any] = msgspec.field(default_factory=dict)
+    instruction: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    prompt: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    system: str | None = None
+    think: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
     confidence: Literal["logprobs", "samples", "verbalised"] | None = None
     samples: Annotated[int, msgspec.Meta(ge=2, le=100)] | None = None
 
+    def prompter(self, task: TaskSpec, where: str) -> Prompter:
+        """Return what renders the link's questions."""
+        return Prompter(task, where, self.instruction, self.prompt)
+
+    def system_of(self, task: TaskSpec) -> str | None:
+        """Return the system message, where there is one."""
+        return task.system if self.system is None else self.system
+
+    def own(self, task: TaskSpec) -> dict[str, Any]:
+        """Return what else shapes the link's votes, for its fingerprint: its own words, turns, and what may be answered."""
+        given = {
+            "instruction": self.instruction,
+            "prompt": self.prompt,
+            "abstain": task.abstain,
+            "think": None if self.think is None else [self.think, FIRST, THEN],
+        }
+        return {key: value for key, value in given.items() if value is not None}
+
     @property
     def calls(self) -> int:
-        """How many calls a vote takes."""
+        """How many calls a vote takes, each of two turns where the model thinks first."""
         return (self.samples or SAMPLES) if self.confidence == "samples" else 1
 
     @property
@@ -105,6 +133,11 @@ def read_options(spec: LinkSpec, to: type[T], owned: Sequence[str], example: str
         raise TaskError(
             f"{where}: base_url: '{options.base_url}' is not an http address.", f"For example {example}"
         )
+    if options.think is not None and options.mode == "batch":
+        raise TaskError(
+            f"{where}: think: a batch asks each question once, and thoughts need a second turn.",
+            "Leave out mode: batch or think.",
+        )
     _check_samples(options, where)
     if options.temperature is None:
         warm = 1.0 if options.confidence == "samples" else 0.0
@@ -148,9 +181,11 @@ def capabilities(options: CallOptions, address: str, variable: str | None, confi
         variable: The environment variable with its key.
         confidence: The source of the confidence of a single call.
     """
+    turns = 1 if options.think is None else 2
     return Capabilities(
         confidence=confidence if options.confidence in {None, "logprobs"} else options.confidence,
-        calls=options.calls,
+        calls=turns * options.calls,
+        turns=turns,
         concurrency=options.concurrency,
         model=options.model,
         endpoint=f"{address} with {variable}" if variable else address,

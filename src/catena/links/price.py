@@ -10,14 +10,36 @@ __all__ = ["FREE", "Price", "find_price"]
 
 
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """USD per million tokens."""
+    """USD per million tokens.
+
+    Args:
+        input: Tokens of prompts.
+        output: Tokens of answers.
+        cached: Tokens of prompts that the provider took from its cache; as `input` unless said, never more.
+    """
 
     input: Annotated[float, msgspec.Meta(ge=0)]
     output: Annotated[float, msgspec.Meta(ge=0)]
+    cached: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
-    def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Return what these tokens cost."""
-        return (self.input * prompt_tokens + self.output * completion_tokens) / 1e6
+    def __post_init__(self) -> None:
+        if self.cached is not None and self.cached > self.input:  # no bound of a call would hold
+            raise ValueError("cached tokens can't cost more than input")
+
+    def usd(
+        self, prompt_tokens: int, completion_tokens: int, cached: int = 0, surcharge: float = 0.0
+    ) -> float:
+        """Return what these tokens cost.
+
+        Args:
+            prompt_tokens: All tokens of the prompt.
+            completion_tokens: Tokens of the answer.
+            cached: Those of the prompt that came from the provider's cache.
+            surcharge: What is paid on top for what was put into the cache, as a number of prompt tokens.
+        """
+        cached = min(cached, prompt_tokens)
+        saved = 0.0 if self.cached is None else (self.input - self.cached) * cached
+        return (self.input * (prompt_tokens + surcharge) - saved + self.output * completion_tokens) / 1e6
 
 
 FREE = Price(0.0, 0.0)
@@ -50,11 +72,17 @@ def find_price(
 
     served_by: dict[str, Any] = {"provider_api_url": base_url} if base_url else {"provider_id": provider}
     try:
-        ask = Usage(input_tokens=1000), Usage(output_tokens=1000)
-        usd = [float(calc_price(usage, model_ref=model, **served_by).total_price) * 1000 for usage in ask]
+        ask = (
+            Usage(input_tokens=1000),
+            Usage(output_tokens=1000),
+            Usage(input_tokens=1000, cache_read_tokens=1000),
+        )
+        input_, output, cached = (
+            float(calc_price(usage, model_ref=model, **served_by).total_price) * 1000 for usage in ask
+        )
     except LookupError:
         raise TaskError(
             f"{where}: the price of model '{model}' is not known.",
             "Add to the link: price: {input: USD, output: USD} per million tokens, or price: free",
         ) from None
-    return Price(*usd)
+    return Price(input_, output, min(cached, input_))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from catena.confidence import Found, LabelScorer
 from catena.errors import TaskError
-from catena.links.reading import read_label
+from catena.links.reading import abstained, read_label
 from catena.types import Answer, Item, Vote
 
 __all__ = ["ROOM", "read_verbalised", "verbalising"]
@@ -35,7 +35,7 @@ def verbalising(render: Callable[[Item], str], labels: Sequence[str], where: str
     return lambda item: f"{render(item)}\n\n{ENDING}"
 
 
-def read_verbalised(scorer: LabelScorer, text: str, *, cut: bool) -> Answer:
+def read_verbalised(scorer: LabelScorer, text: str, *, cut: bool, abstain: str | None = None) -> Answer:
     """Return the vote for the label before the bar, with the probability after it, or why there is no label.
 
     A label alone, one with nothing or another number than a whole one from 0 to 100 after the bar, and one whose number
@@ -43,15 +43,18 @@ def read_verbalised(scorer: LabelScorer, text: str, *, cut: bool) -> Answer:
     a label.
 
     Args:
-        scorer: Knows the labels.
+        scorer: Knows what may be answered.
         text: What was answered.
         cut: Whether the answer reached its limit.
+        abstain: What may be answered and is no label.
     """
     line = LINE.fullmatch(text)
     named = scorer.parse(line[1]) if line else None
     if line is None or not isinstance(named, Found):
-        alone = read_label(scorer, text, cut=cut)
+        alone = read_label(scorer, text, cut=cut, abstain=abstain)
         return Vote(alone.label) if isinstance(alone, Found) else alone
+    if named.label == abstain:
+        return abstained(named.label)
     if cut or not PERCENT.fullmatch(line[2]):
         return Vote(named.label)
     return Vote(named.label, int(line[2]) / 100, "verbalised")

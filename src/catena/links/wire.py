@@ -12,7 +12,7 @@ import msgspec
 
 from catena.types import Failure, Limit, Rate, Usage
 
-__all__ = ["Choice", "Completion", "bad_body", "rate", "retry_after", "status_failure"]
+__all__ = ["Choice", "Completion", "Count", "bad_body", "rate", "retry_after", "status_failure"]
 
 OVERLOADED = frozenset({503, 529})
 Header = Callable[[str], str | None]
@@ -84,11 +84,23 @@ class Choice(msgspec.Struct, gc=False):
         return None
 
 
+class PromptDetails(msgspec.Struct, gc=False):
+    """What the tokens of a prompt were."""
+
+    cached_tokens: Count | None = 0
+
+
 class Tokens(msgspec.Struct, gc=False):
     """Counts of tokens."""
 
     prompt_tokens: Count | None = 0
     completion_tokens: Count | None = 0
+    prompt_tokens_details: PromptDetails | None = None
+
+    @property
+    def cached(self) -> int:
+        """Tokens of the prompt that came from the provider's cache; `prompt_tokens` holds them too."""
+        return (self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0
 
 
 NO_TOKENS = Tokens()

@@ -242,7 +242,7 @@ def completion(
         request: What was asked; a token is counted for every four characters of it.
         number: Number of the request, part of the id.
         created: Seconds since 1970.
-        style: `fingerprint`, `no_logprobs`, `quirk` (see `Settings`).
+        style: `fingerprint`, `no_logprobs`, `quirk` (see `Settings`), `cached` (tokens from the cache).
     """
     quirk = style.get("quirk", "")
     said = reply.positions or [
@@ -272,7 +272,12 @@ def completion(
         "created": created,
         "model": request.get("model", ""),
         "choices": [choice] if reply.choices else [],
-        "usage": {"prompt_tokens": asked, "completion_tokens": len(said), "total_tokens": asked + len(said)},
+        "usage": {
+            "prompt_tokens": asked,
+            "completion_tokens": len(said),
+            "total_tokens": asked + len(said),
+            "prompt_tokens_details": {"cached_tokens": style.get("cached", 0)},
+        },
         "system_fingerprint": style.get("fingerprint", "fp_fake"),
     }
 

@@ -12,6 +12,7 @@ import msgspec
 from catena.errors import InputError
 from catena.testing.answers import SPOILED, Annotator, Answer, Reply, call_key, chance, completion, spoil
 from catena.testing.batches import BatchDesk
+from catena.testing.cache import PromptCache
 from catena.testing.calls import CallLedger, Entry
 from catena.testing.faults import ERRORS, choose, error_body
 from catena.testing.messages import as_message, message_error
@@ -92,11 +93,13 @@ class Desk:
         self._given = answer
         self._encoder = msgspec.json.Encoder()
         self._flush: asyncio.TimerHandle | None = None
-        self._settle(settings, {"rate"})
+        self._settle(settings, {"rate", "cache_block"})
 
     def _settle(self, settings: Settings, changed: set[str]) -> None:
         if changed & set(MODELLED):
             self.annotator = annotator(settings)
+        if "cache_block" in changed:
+            self.cache = PromptCache(settings.cache_block)
         if changed & {"rate", "burst"}:
             self.bucket = Bucket(settings.rate, settings.burst) if settings.rate else None
         self.settings = settings
@@ -197,8 +200,11 @@ class Desk:
         if call.fault in SPOILED:
             reply = spoil(reply, call.fault, has.labels)
         if call.anthropic:
-            return 200, self._encoder.encode(as_message(reply, call.asked, call.n)), headers
+            caches = "cache_control" in call.asked
+            cached = self.cache.see(call.asked) if caches else (0, 0)
+            return 200, self._encoder.encode(as_message(reply, call.asked, call.n, *cached)), headers
         style = {"fingerprint": has.fingerprint, "no_logprobs": has.no_logprobs, "quirk": has.quirk}
+        style |= {"cached": self.cache.see(call.asked)[0]}
         body = completion(reply, call.asked, number=call.n, created=int(time.time()), **style)
         return 200, self._encoder.encode(body), headers
 

@@ -24,17 +24,22 @@ KINDS = {
 OVERLOADED = 529
 
 
-def as_message(reply: Reply, request: Mapping[str, Any], number: int) -> dict[str, Any]:
+def as_message(
+    reply: Reply, request: Mapping[str, Any], number: int, cached: int = 0, written: int = 0
+) -> dict[str, Any]:
     """Write a reply as Anthropic's `message` object.
 
     Args:
         reply: What is said.
         request: What was asked; a token is counted for every four characters of it.
         number: Number of the request, part of the id.
+        cached: Tokens from the cache.
+        written: Tokens put into it.
     """
     said = [p.token for p in reply.positions if p.token != END] or tokenise(reply.text or "")
     text = reply.refusal or reply.text
     asked = sum((len(text_of(m)) + 3) // 4 + 4 for m in request["messages"])
+    kept = (request.get("cache_control") or {}).get("ttl", "5m")
     return {
         "id": f"msg_{number:08d}",
         "type": "message",
@@ -43,7 +48,15 @@ def as_message(reply: Reply, request: Mapping[str, Any], number: int) -> dict[st
         "content": [{"type": "text", "text": text}] if text and reply.choices else [],
         "stop_reason": "refusal" if reply.refusal else STOPS[reply.finish_reason],
         "stop_sequence": None,
-        "usage": {"input_tokens": asked, "output_tokens": len(said)},
+        "usage": {
+            "input_tokens": asked - cached - written,
+            "output_tokens": len(said),
+            "cache_read_input_tokens": cached,
+            "cache_creation_input_tokens": written,
+            "cache_creation": {
+                f"ephemeral_{time}_input_tokens": written * (time == kept) for time in ("5m", "1h")
+            },
+        },
     }
 
 

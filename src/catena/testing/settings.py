@@ -37,6 +37,8 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         no_logprobs: Whether to answer without log-probabilities though they were asked for.
         most_logprobs: The most `top_logprobs` that may be asked for; more get 400.
         quirk: `vllm`: the end token is listed; `llamacpp`: every `bytes` is null.
+        cache_block: Tokens in a block of the prompt cache: leading blocks that were asked before are counted as cached.
+            0 for no cache. Anthropic's protocol caches only where a request has `cache_control`.
         api_key: The key without which calls get 401; any key where this is empty.
         fingerprint: The `system_fingerprint`.
         down: Whether connections are closed without an answer (only `/control` answers).
@@ -73,6 +75,7 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     no_logprobs: bool = False
     most_logprobs: int = 20
     quirk: Literal["", "vllm", "llamacpp"] = ""
+    cache_block: int = 0
     api_key: str = ""
     fingerprint: str = "fp_fake"
     down: bool = False
