@@ -96,7 +96,7 @@ def disk(tmp_path):
         subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("step", range(SIZES))
+@pytest.mark.parametrize("step", range(many(3, 50)))
 def test_full_file_system(work, disk, step):
     """The same where the whole file system is full, and not only a file too large; the run goes on when there is room."""
     arguments, labels, whole = work
