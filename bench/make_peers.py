@@ -1,4 +1,4 @@
-"""Install the tools that bench/peers.py compares with, each in a virtual environment of its own under bench/.peers/.
+"""Install the tools that bench/peers.py and bench/certify.py compare with, each in a virtual environment of its own under bench/.peers/.
 
 python bench/make_peers.py [NAME ...]
 
@@ -17,6 +17,7 @@ from pathlib import Path
 FOLDER = Path(__file__).with_name(".peers")
 TORCH = ["torch==2.13.0"]
 PEERS = {
+    "bargain": [["bargain==0.1.3"]],
     "pyreqwest": [["pyreqwest==0.15.1", "uvloop==0.23.0"]],
     "openai": [["openai[aiohttp]==3.57.0"]],
     "litellm": [["litellm==1.110.2"]],

@@ -129,10 +129,10 @@ def singles(votes: VoteTable) -> dict[str, Report]:
 def orders(votes: VoteTable, length: int, *, trials: int = 0, seed: int = 0) -> Iterator[Report]:
     """Yield every order of `length` links: its cost and, by rule, accuracy and macro-F1; `random` where there are trials."""
     simulator = Simulator(votes, seed)
-    for run in simulator.permutations(length):
+    for run in simulator.permutations(length, trials=trials):
         chain, figures = run["chain"], dict(run["aggregates"])
         if trials:
-            figures["random"] = simulator.random(chain, trials=trials)
+            figures["random"] = run["random"]
         yield {"chain": chain, "cost_usd": run["cost_usd"], **figures}
 
 

@@ -1,12 +1,18 @@
-"""What a plan is worth: this planner against the paper's rule and the best single link, on recorded votes of real LLMs.
+"""What a plan is worth: this planner against the paper's rule and others, on recorded votes of real LLMs.
 
-python bench/quality.py --recorded FOLDER [--seeds 20] [--sets mmlu,emotion,arena]
+python bench/quality.py --recorded FOLDER [--seeds 20] [--sets mmlu,emotion,arena] [--agreement]
+python bench/quality.py --sets ladder,near-equal,heavy        worlds of bench/worlds.py; `worlds` takes all of them
 
 FOLDER holds vote tables; CATENA_RECORDED names it too. Every seed draws a pilot (300 items, 100 of `arena`), plans on it
 for several budgets, and runs the plan on all other items; figures are accuracies there, as points against the set's
-dearest good link alone (1x is its cost). The paper's rule has equal shares and `rank`: of its price-ascending orders of 3
-within the budget the median, and of all orders the best in hindsight. Random routing sends to that link as many items as
-the budget pays for, and to the cheapest one the rest. The oracle pays for any vote within the budget and knows which is right.
+dearest good link alone (1x is its cost). A world is made anew for each seed. What the plan is compared with is told in
+bench/rivals.py. Per budget:
+
+- spent, most: mean cost, and the worst of any seed against the budget.
+- covered, width: how often the 95 % interval held the accuracy, and how wide it is in points; off: expected less real.
+- single: how often the plan is one link. loss: how far it is below the best link of the budget, on average.
+
+With --agreement, plans without gold too: for agreement with the dearest link, beside BARGAIN where it is installed.
 """
 
 import argparse
@@ -14,107 +20,90 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from itertools import permutations
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from catena.data.distributions import read_logprobs
-from catena.data.votes import read_votes
+from catena.data.votes import VoteTable, read_votes
 from catena.errors import CatenaError, InputError
-from catena.evaluate.budget import parse_budget
-from catena.evaluate.pilot import choose_pilot, take
+from catena.evaluate.budget import Target, parse_budget
+from catena.evaluate.pilot import agreeing, choose_pilot, dearest, take
 from catena.evaluate.plan import Plan, Planner, held_out
-from catena.evaluate.simulate import Simulator
 from catena.routing import ties
+from rivals import RIVALS, Rivals, bargain
+from worlds import WORLDS, made
 
 SETS = {
     "mmlu": ("llama3.1-405b", "300", (0.1, 0.25, 0.5, 0.75, 1.0)),
     "emotion": ("Qwen-14B", "300", (0.25, 0.5, 0.75, 1.0)),
     "arena": ("gpt-4-turbo", "100", (0.1, 0.25, 0.5, 1.0)),
 }
-COLUMNS = ("budget", "plan", "se", "best single", "paper, median", "paper, hindsight", "random", "oracle", "spent",
-           "most", "covered", "width", "single")  # fmt: skip
+IN_WORLDS = (0.3, 0.7, 1.0, 1.5)
+TARGETS = (0.8, 0.9, 0.95)
+COLUMNS = ("budget", "plan", "se", *RIVALS, "spent", "most", "covered", "width", "off", "single", "loss")
+AGREEMENT = ("target", "cost", "agreement", "met", "covered", "BARGAIN, cost", "agreement", "met")
 
 
 class Bench:
-    """One recorded set: what every rule does on the items outside a pilot."""
+    """One vote table: what every rule does on the items outside a pilot."""
 
-    def __init__(self, folder: Path, link: str) -> None:
-        self.votes = read_votes(folder)
-        self.words = read_logprobs(folder, self.votes)
-        self.link = self.votes.links.index(link)
-        self.name = link
-        simulator = Simulator(self.votes)
-        self.right = self.votes.label == self.votes.gold
-        self.paid = np.nan_to_num(self.votes.cost_usd)
-        self.papers = [
-            self._paper(simulator, chain)
-            for chain in permutations(self.votes.links, min(3, len(self.votes.links)))
-        ]
+    def __init__(self, votes: VoteTable, words: np.ndarray | None, link: str) -> None:
+        self.votes, self.words, self.name = votes, words, link
+        self.rivals = Rivals(votes, votes.links.index(link))
 
-    def _paper(self, simulator: Simulator, chain: Sequence[str]) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Return whether each item is right, what it cost, and whether prices ascend, for one order by the paper's rule."""
-        at = [self.votes.links.index(name) for name in chain]
-        decision = simulator.decide(chain)
-        label = decision.labels("rank", self.votes.label[at])
-        means = self.paid[at].mean(1)
-        return (
-            label == self.votes.gold,
-            np.where(decision.reached, self.paid[at], 0.0).sum(0),
-            bool((np.diff(means) >= -1e-9 * means.max()).all()),
-        )
-
-    def others(self, rest: np.ndarray, times: float) -> dict[str, float]:
-        """Return the accuracy of everything that the planner is compared with, on some items and for a budget."""
-        cap = times * self.paid[self.link, rest].mean()
-        cost, right = self.paid[:, rest].mean(1), self.right[:, rest].mean(1)
-        within = [(hit[rest].mean(), rising) for hit, bill, rising in self.papers if bill[rest].mean() <= cap]
-        rising = sorted(accuracy for accuracy, up in within if up)
-        cheap = int(cost.argmin())
-        part = float(np.clip((cap - cost[cheap]) / max(cost[self.link] - cost[cheap], 1e-12), 0, 1))
-        return {
-            "best single": max(
-                (r for r, c in zip(right, cost, strict=True) if c <= cap * 1.001), default=np.nan
-            ),
-            "paper, median": rising[(len(rising) - 1) // 2] if rising else np.nan,
-            "paper, hindsight": max((accuracy for accuracy, _ in within), default=np.nan),
-            "random": part * right[self.link] + (1 - part) * right[cheap],
-            "oracle": self._oracle(rest, cap),
-        }
-
-    def _oracle(self, rest: np.ndarray, cap: float) -> float:
-        """Return how many items can be got right if the cheapest right vote of each is known and bought."""
-        price = np.where(self.right[:, rest], self.paid[:, rest], np.inf).min(0)
-        bill = np.cumsum(np.sort(price[np.isfinite(price)]))
-        return float(np.searchsorted(bill, cap * len(rest), "right")) / len(rest)
-
-    def planned(self, seed: int, pilot: str, budgets: Sequence[float]) -> list[dict[str, float]]:
-        """Return what this planner does for each budget, from one pilot."""
+    def drawn(self, seed: int, pilot: str) -> tuple[np.ndarray, Planner]:
+        """Return the items outside a pilot, and the planner on it."""
         rows = choose_pilot(self.votes, pilot, seed)
         rest = np.setdiff1d(np.arange(len(self.votes)), rows)
         sample = take(self.votes, self.words, rows, ties(self.votes.item_ids.tolist(), seed))
-        planner = Planner(sample, len(rest), seed)
-        base, found = self.right[self.link, rest].mean(), []
+        return rest, Planner(sample, len(rest), seed)
+
+    def planned(self, seed: int, pilot: str, budgets: Sequence[float]) -> list[dict[str, float]]:
+        """Return what this planner does for each budget, from one pilot."""
+        rest, planner = self.drawn(seed, pilot)
+        found = []
         for times in budgets:
+            start = time.perf_counter()
             try:
                 plan = planner.plan(parse_budget(f"{times}x:{self.name}"))
             except InputError:  # too little for any link
                 continue
-            found.append({"budget": times, **self._row(plan, rest, base, times)})
+            seconds = time.perf_counter() - start
+            found.append({"budget": times, "seconds": seconds, **self._row(plan, rest, times)})
         return found
 
-    def _row(self, plan: Plan, rest: np.ndarray, base: float, times: float) -> dict[str, float]:
+    def _row(self, plan: Plan, rest: np.ndarray, times: float) -> dict[str, float]:
         _, _, did = held_out(plan, self.votes, self.words, rest)
-        points = {name: 100 * (value - base) for name, value in self.others(rest, times).items()}
+        base = self.rivals.right[self.rivals.link, rest].mean()
+        points = {name: 100 * (value - base) for name, value in self.rivals.worth(rest, times).items()}
+        mine = 100 * (did["accuracy"] - base)
         return {
-            "plan": 100 * (did["accuracy"] - base),
+            "plan": mine,
             **points,
             "spent": did["cost_share"],
             "covered": float(plan.found.low <= did["accuracy"] <= plan.found.high),
             "width": 100 * (plan.found.high - plan.found.low),
+            "off": 100 * (plan.found.accuracy - did["accuracy"]),
             "single": float(len(plan.planned.chain) == 1),
+            "loss": points["best single"] - mine,
         }
+
+    def agreed(self, seed: int, pilot: str) -> list[dict[str, float]]:
+        """Return what plans for agreement with the dearest link do, from one pilot without gold."""
+        rest, planner = self.drawn(seed, pilot)
+        sample, link = planner.pilot, dearest(planner.pilot.votes)
+        votes = replace(self.votes, gold=self.votes.chain([link]).label[0])
+        without = Planner(agreeing(sample, link), len(rest), seed, "agreement", agree_with=link)
+        found = []
+        for value in TARGETS:
+            plan = without.plan(None, Target("agreement", value))
+            _, _, did = held_out(plan, votes, self.words, rest)
+            covered = plan.found.low <= did["accuracy"] <= plan.found.high
+            row = {"cost": did["cost_share"], "agreement": did["accuracy"], "covered": float(covered)}
+            found.append({"target": value, "met": float(did["accuracy"] >= value), **row})
+        return found
 
 
 def areas(table: dict[float, dict[str, float]], names: Sequence[str]) -> dict[str, float]:
@@ -140,45 +129,79 @@ def averaged(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def shown(times: float, row: dict[str, float]) -> list[str]:
     """Return the cells of one budget."""
-    points = [f"{row[name]:+.2f}" for name in ("plan",)]
-    others = [f"{row[name]:+.1f}" for name in COLUMNS[3:8]]
-    rest = [
+    cells = [
+        f"{times:g}x",
+        f"{row['plan']:+.2f}",
+        f"{row['se']:.2f}",
+        *[f"{row[name]:+.1f}".replace("+nan", "-") for name in RIVALS],
         f"{row['spent']:.3f}x",
         f"{row['most']:+.1f}%",
         f"{row['covered']:.0%}",
         f"{row['width']:.1f}",
+        f"{row['off']:+.2f}",
         f"{row['single']:.0%}",
+        f"{row['loss']:+.2f}",
     ]
-    return [
-        f"{times:g}x",
-        *points,
-        f"{row['se']:.2f}",
-        *[cell.replace("+nan", "-") for cell in others],
-        *rest,
-    ]
+    return [cell.replace("nan%", "-") for cell in cells]
 
 
-def report(name: str, folder: Path, seeds: int) -> None:
-    """Print the table of one set."""
+def report(name: str, folder: Path | None, seeds: int, *, agreement: bool) -> None:
+    """Print the table of one set or world."""
     from recorded import table
 
-    link, pilot, budgets = SETS[name]
-    bench = Bench(folder, link)
-    start, rows = time.perf_counter(), []
-    for seed in range(seeds):
+    if name in WORLDS:
+        world = WORLDS[name]
+        benches = (Bench(*made(world, seed), world.link) for seed in range(seeds))
+        pilot, budgets = "300", IN_WORLDS
+    else:
+        if name not in SETS or folder is None:
+            known = ", ".join([*SETS, *WORLDS])
+            raise InputError(f"--sets {name}: no such set, or no --recorded FOLDER.", f"There are {known}.")
+        link, pilot, budgets = SETS[name]
+        votes = read_votes(folder / name)
+        one = Bench(votes, read_logprobs(folder / name, votes), link)
+        benches = (one for _ in range(seeds))
+    rows, agreed, alone = [], [], []
+    for seed, bench in enumerate(benches):
         rows += bench.planned(seed, pilot, budgets)
-    seconds = (time.perf_counter() - start) / seeds
+        agreed += bench.agreed(seed, pilot) if agreement else []
+        alone.append(float(bench.rivals.right[bench.rivals.link].mean()))
     by_budget = {times: [row for row in rows if row["budget"] == times] for times in budgets}
     means = {times: averaged(some) for times, some in by_budget.items() if some}
-    alone = float(bench.right[bench.link].mean())
-    print(
-        f"\n{name}: {len(bench.votes):,} items, {len(bench.votes.links)} links; {link} alone {alone:.1%}; pilot {pilot}, {seeds} seeds\n"
-    )
+    seconds = sum(row["seconds"] for row in rows) / seeds
+    size = f"{len(bench.votes):,} items, {len(bench.votes.links)} links"
+    print(f"\n{name}: {size}; {bench.name} alone {np.mean(alone):.1%}; pilot {pilot}, {seeds} seeds\n")
     print(table(COLUMNS, [shown(times, row) for times, row in means.items()]))
-    curves = ", ".join(
-        f"{curve} {value:+.2f}" for curve, value in areas(means, ("plan", *COLUMNS[3:8])).items()
-    )
-    print(f"\nArea under the curves, over the budgets that all reach: {curves}. {seconds:.1f} s per pilot.")
+    curves = [f"{curve} {value:+.2f}" for curve, value in areas(means, ("plan", *reached(means))).items()]
+    print(f"\nArea under the curves, over the budgets that all of them reach: {', '.join(curves)}.")
+    print(f"{seconds:.1f} s per pilot for {len(budgets)} budgets.", flush=True)
+    if agreement:
+        print("\n" + table(AGREEMENT, without_gold(bench, agreed)), flush=True)
+
+
+def reached(means: dict[float, dict[str, float]]) -> list[str]:
+    """Return the rivals that at least two budgets pay for."""
+    return [name for name in RIVALS if sum(not np.isnan(row[name]) for row in means.values()) > 1]
+
+
+def without_gold(bench: Bench, rows: Sequence[dict[str, float]]) -> list[list[str]]:
+    """Return the cells of the table of agreement with the dearest link."""
+    votes = bench.votes
+    reference = int(np.nan_to_num(votes.cost_usd).mean(1).argmax())
+    peer = bargain(votes, reference, TARGETS, 0.1, max(20, len(rows) // len(TARGETS)))
+    cells = []
+    for at, target in enumerate(TARGETS):
+        some = [row for row in rows if row["target"] == target]
+        cost, agreement, met, covered = (
+            np.mean([row[name] for row in some]) for name in ("cost", "agreement", "met", "covered")
+        )
+        mine = [f"{target:g}", f"{cost:.2f}x", f"{agreement:.1%}", f"{met:.0%}", f"{covered:.0%}"]
+        if peer is None:
+            cells.append([*mine, "-", "-", "-"])
+        else:
+            his = peer[at]
+            cells.append([*mine, f"{his['cost']:.2f}x", f"{his['agreement']:.1%}", f"{his['met']:.0%}"])
+    return cells
 
 
 def main() -> None:
@@ -189,12 +212,12 @@ def main() -> None:
     parser.add_argument("--recorded", type=Path, default=os.environ.get("CATENA_RECORDED"))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--agreement", action="store_true")
     given = parser.parse_args()
+    folder = None if given.recorded is None else Path(given.recorded)
     try:
-        if given.recorded is None:
-            raise InputError("--recorded FOLDER (or CATENA_RECORDED) is needed.")
-        for name in given.sets.split(","):
-            report(name, Path(given.recorded) / name, given.seeds)
+        for name in given.sets.replace("worlds", ",".join(WORLDS)).split(","):
+            report(name, folder, given.seeds, agreement=given.agreement)
     except CatenaError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

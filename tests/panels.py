@@ -69,12 +69,17 @@ def panel(
 
 
 def planner(
-    votes: VoteTable, pilot: int, seed: int = 0, logprobs: np.ndarray | None = None, metric: str = "accuracy"
+    votes: VoteTable,
+    pilot: int,
+    seed: int = 0,
+    logprobs: np.ndarray | None = None,
+    metric: str = "accuracy",
+    **more,
 ) -> tuple[Planner, np.ndarray]:
     """Return a planner over a drawn pilot, and the rows outside it."""
     rows = choose_pilot(votes, str(pilot), seed)
     rest = np.setdiff1d(np.arange(len(votes)), rows)
-    return Planner(sample(votes, rows, seed, logprobs), len(rest), seed, metric), rest
+    return Planner(sample(votes, rows, seed, logprobs), len(rest), seed, metric, **more), rest
 
 
 def sample(votes: VoteTable, rows: np.ndarray, seed: int = 0, logprobs: np.ndarray | None = None) -> Sample:

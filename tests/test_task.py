@@ -51,7 +51,7 @@ def test_a_good_file_is_read():
         "openai",
         {"model": "m"},
     )
-    assert task.share == ("0.75", "1/4")
+    assert task.policy.share == ("0.75", "1/4")
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,20 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 import yaml
 
-from catena.errors import TaskError
+from catena.aggregate import Calibrated, Judge
+from catena.errors import InputError, TaskError
+from catena.routing import Policy
 
 __all__ = ["BudgetSpec", "Columns", "LinkSpec", "TaskSpec", "convert", "load_task", "parse_task"]
 
 T = TypeVar("T")
 
+POLICIES = "Write policy: share, agree, {share: [0.8, 0.2]}, {threshold: [0.9]} or {agree: 2}."
+
 MOST_NODES = 1_000_000  # of a task file with its aliases written out
+
+KEPT = frozenset({"labels", "examples", "class-aware", "pilot"})
+"""Keys under which scalars keep their spelling: yes, no, none, 1."""
 
 WORDS = (
     (r"`array` of length >= 1\b", "a list with at least one entry"),
@@ -85,8 +92,9 @@ class TaskSpec(msgspec.Struct, frozen=True):
         labels: Descriptions (may be empty) by label, in order.
         data: Which columns are what.
         chain: The links in order, usually cheap to dear.
-        share: The share each link keeps; None for equal shares (the paper's).
-        aggregate: `rank` (the paper's) or `last`.
+        policy: Which link keeps an item; equal shares (the paper's) unless said.
+        aggregate: `rank` (the paper's), `last`, `minmax` or `calibrated`.
+        calibrated: What the aggregate `calibrated` has learned; also what `rank_by: calibrated` ranks by.
         seed: Settles ties.
         prompt: Template of the whole question, where the default one does not do.
         system: System message, where there is one.
@@ -99,13 +107,29 @@ class TaskSpec(msgspec.Struct, frozen=True):
     labels: Mapping[str, str]
     data: Columns
     chain: tuple[LinkSpec, ...]
-    share: tuple[str, ...] | None = None
-    aggregate: Literal["rank", "last"] = "rank"
+    policy: Policy = Policy()
+    aggregate: Literal["rank", "last", "minmax", "calibrated"] = "rank"
+    calibrated: Calibrated | None = None
     seed: int = 0
     prompt: str | None = None
     system: str | None = None
     max_chars: int = 200_000
     budget: BudgetSpec | None = None
+
+    def judge(self) -> Judge:
+        """Return the policy with what it ranks by.
+
+        Raises:
+            InputError: They don't fit each other.
+        """
+        names = [link.name for link in self.chain]
+        return Judge(self.policy, names, list(self.labels), self.calibrated)
+
+
+class _Learned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An aggregate with what it has learned."""
+
+    calibrated: Calibrated
 
 
 class _Link(msgspec.Struct, frozen=True):
@@ -119,8 +143,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     chain: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)]
     name: Name = "task"
     data: Columns = Columns()
-    policy: Literal["share"] | dict[str, list[float | str]] = "share"
-    aggregate: Literal["rank", "last"] = "rank"
+    policy: Literal["share", "agree"] | dict[str, Any] = "share"
+    aggregate: Literal["rank", "last", "minmax"] | dict[str, Any] | None = None
     seed: Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)] = 0
     prompt: str | None = None
     system: str | None = None
@@ -153,14 +177,17 @@ def parse_task(text: str, where: str = "task") -> TaskSpec:
     given = convert(_read_yaml(text, where), _File, where)
     labels = _labels(given.labels, where)
     chain = _chain(given.chain, where)
+    policy = _policy(given.policy, chain, labels, where)
+    aggregate, calibrated = _aggregate(given.aggregate or policy.usual_aggregate, where)
     return TaskSpec(
         name=given.name,
         instruction=given.instruction,
         labels=labels,
         data=given.data,
         chain=chain,
-        share=_share(given.policy, chain, where),
-        aggregate=given.aggregate,
+        policy=policy,
+        aggregate=aggregate,
+        calibrated=calibrated,
         seed=given.seed,
         prompt=given.prompt,
         system=given.system,
@@ -188,7 +215,7 @@ def _explain(message: str) -> str:
     what, _, path = message.partition(" - at `")
     if path.startswith("key` in"):
         what = "Every key must be text: put it in quotes"
-    path = re.sub(r"^(key` in `)?\$\.?", "", path.rstrip("`")).replace("policy[...]", "policy.share")
+    path = re.sub(r"^(key` in `)?\$\.?", "", path.rstrip("`"))
     unknown = re.match(r"Object contains unknown field `(.*)`", what)
     missing = re.match(r"Object missing required field `(.+)`", what)
     inside = f"{path}: " if path else ""
@@ -207,22 +234,24 @@ def _explain(message: str) -> str:
 
 def _nearest(message: str, to: type) -> str:
     if "$.aggregate" in message:
-        return "Write aggregate: rank, or aggregate: last."
+        return "Write aggregate: rank, or aggregate: last. catena plan makes {calibrated: ...}."
     if "$.policy" in message and "key` in" not in message:
-        return "Write policy: share, or policy: {share: [...]}."
+        return POLICIES
     if "Expected `str`, got `" in message and "got `object`" not in message and "got `array`" not in message:
         return "Put it in quotes."
     unknown = re.search(r"unknown field `(.*?)`", message)
     if not unknown:
         return ""
+    if to in (Policy, _Learned):
+        return "catena plan ... --task FILE writes it." if "$." in message else POLICIES
     inner = Columns if "$.data" in message else BudgetSpec if "$.budget" in message else to
-    known = [field.name for field in msgspec.structs.fields(inner)]
+    known = [field.encode_name for field in msgspec.structs.fields(inner)]
     near = difflib.get_close_matches(unknown[1], known, 1)
     return f"Did you mean '{near[0]}'?" if near else f"Known keys: {', '.join(known)}."
 
 
 def _read_yaml(text: str, where: str) -> Any:
-    """Parse YAML safely; what stands under `labels` and `examples` keeps its spelling (yes, no, none, 1)."""
+    """Parse YAML safely; what stands under KEPT keeps its spelling (yes, no, none, 1)."""
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -299,7 +328,7 @@ def _refuse_twice(node: yaml.Node, where: str) -> None:
 
 
 def _keep_spelling(node: yaml.Node) -> None:
-    """Retag scalars under the keys `labels` and `examples`, at any depth, as text."""
+    """Retag scalars under the keys in KEPT, at any depth, as text."""
     todo, done = [(node, False)], set[tuple[int, bool]]()
     while todo:
         here, text = todo.pop()
@@ -312,7 +341,7 @@ def _keep_spelling(node: yaml.Node) -> None:
             todo.extend((value, text) for value in here.value)
         elif isinstance(here, yaml.MappingNode):
             todo.extend((key, text) for key, _ in here.value)
-            todo.extend((value, text or key.value in {"labels", "examples"}) for key, value in here.value)
+            todo.extend((value, text or key.value in KEPT) for key, value in here.value)
 
 
 def _labels(given: list[str] | dict[str, str | None], where: str) -> dict[str, str]:
@@ -351,14 +380,22 @@ def _chain(given: list[dict[str, Any]], where: str) -> tuple[LinkSpec, ...]:
     return tuple(links)
 
 
-def _share(policy: str | Mapping[str, Sequence[float | str]], chain: Sequence[LinkSpec], where: str) -> Any:
-    if isinstance(policy, str):
-        return None
-    if set(policy) != {"share"}:
-        raise TaskError(
-            f"{where}: policy: unknown policy '{', '.join(policy)}'.",
-            "Write policy: share, or policy: {share: [...]}.",
-        )
-    if len(policy["share"]) != len(chain):
-        raise TaskError(f"{where}: policy.share: {len(policy['share'])} shares for {len(chain)} links.")
-    return tuple(str(share) for share in policy["share"])
+def _policy(
+    given: str | dict[str, Any], chain: Sequence[LinkSpec], labels: Mapping[str, str], where: str
+) -> Policy:
+    if isinstance(given, str):
+        given = {"agree": 2} if given == "agree" else {}
+    policy = convert(given, Policy, f"{where}: policy")
+    if policy.share is not None:
+        policy = msgspec.structs.replace(policy, share=tuple(map(str, policy.share)))
+    try:
+        policy.check([link.name for link in chain], list(labels))
+    except InputError as error:
+        raise TaskError(f"{where}: {error.message}", error.hint) from error
+    return policy
+
+
+def _aggregate(given: Any, where: str) -> tuple[Any, Calibrated | None]:
+    if isinstance(given, str):
+        return given, None
+    return "calibrated", convert(given, _Learned, f"{where}: aggregate").calibrated

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catena.aggregate.calibrated import decide_calibrated
+from catena.aggregate import Judge, Votes, decide_by
 from catena.evaluate.crossfit import CrossFit
-from catena.routing import ShareStream, exact_shares, quotas
+from catena.routing import Policy, exact_shares, quotas
 from catena.routing.spend import Spend
 from panels import panel, sample
 
@@ -25,12 +25,14 @@ def learned():
 
 
 def decided(votes, rule, shares, spend=None, rows=None):
-    """Run the rule over all items, or some."""
+    """Run the rule over all items, or some; returns the decision and the labels."""
     some = sample(votes, np.arange(len(votes)) if rows is None else rows)
     table = some.votes
-    return decide_calibrated(
-        rule, CHAIN, table.label, table.confidence, None, table.cost_usd, shares, some.tie, spend
-    )
+    policy = Policy(share=tuple(map(str, shares)), rank_by="calibrated", spend=spend)
+    judge = Judge(policy, CHAIN, table.labels, rule)
+    given = Votes(table.label, table.confidence, [None] * 3, table.cost_usd)
+    decision = decide_by(judge, given, some.tie)
+    return decision, decision.result("calibrated", given, judge)
 
 
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=2), st.integers(1, 9), st.integers(1, 400))
@@ -39,7 +41,7 @@ def test_counts_are_exact(learned, first, last, n):
     """Each link receives and keeps what `quotas` says, whatever the ties and lost votes."""
     votes, rule = learned
     shares = tuple(Fraction(part, sum(first) + last) for part in (*first, last))
-    decision = decided(votes, rule, shares, rows=np.arange(n))
+    decision, _ = decided(votes, rule, shares, rows=np.arange(n))
     received = decision.reached.sum(1).tolist()
     kept = np.bincount(decision.kept_by, minlength=3).tolist()
     assert list(zip(received, kept, strict=True)) == quotas(n, shares)
@@ -49,28 +51,12 @@ def test_only_bought_votes_are_looked_at(learned):
     """Other votes at links that an item did not reach change nothing."""
     votes, rule = learned
     shares = exact_shares([0.5, 0.3, 0.2], 3)
-    before = decided(votes, rule, shares)
+    before, labelled = decided(votes, rule, shares)
     label, sure = votes.label.copy(), votes.confidence.copy()
     label[~before.reached], sure[~before.reached] = 0, 99.0
-    after = decided(replace(votes, label=label, confidence=sure), rule, shares)
-    assert (before.label == after.label).all()
+    after, again = decided(replace(votes, label=label, confidence=sure), rule, shares)
+    assert (labelled.label() == again.label()).all()
     assert (before.kept_by == after.kept_by).all()
-
-
-def test_the_streaming_form_gives_the_same_sets(learned):
-    """A posterior depends on no other item, so `ShareStream` decides as votes arrive, in any order."""
-    votes, rule = learned
-    shares = exact_shares([0.5, 0.3, 0.2], 3)
-    decision = decided(votes, rule, shares)
-    some = sample(votes, np.arange(len(votes)))
-    evidence = rule.links["link0"].evidence(votes.label[0], votes.confidence[0])[None]
-    _, sure = rule.judge(CHAIN, votes.label[:1], evidence)
-    for seed in range(3):
-        stream, out = ShareStream(quotas(len(votes), shares)[0][1]), set()
-        for row in np.random.default_rng(seed).permutation(len(votes)).tolist():
-            forwarded = stream.offer(row, (2, float(sure[row]), int(some.tie[row])))
-            out |= set() if forwarded is None else {forwarded}
-        assert out == set(np.flatnonzero(decision.kept_by > 0).tolist())
 
 
 @pytest.mark.parametrize("each", [1.2, 2.0, 5.0, 9.0])
@@ -79,7 +65,7 @@ def test_a_cap_holds(learned, each):
     votes, rule = learned
     means = dict(zip(CHAIN, np.nanmean(votes.cost_usd, 1).tolist(), strict=True))
     spend = Spend(means, dict.fromkeys(CHAIN, 1.0), usd_per_item=each * means["link0"])
-    decision = decided(votes, rule, exact_shares([0.4, 0.3, 0.3], 3), spend)
+    decision, _ = decided(votes, rule, exact_shares([0.4, 0.3, 0.3], 3), spend)
     spent = np.nansum(np.where(decision.reached, votes.cost_usd, 0.0))
     cap = spend.usd_per_item * len(votes)
     assert spent <= 1.01 * cap
@@ -91,8 +77,9 @@ def test_the_source_is_the_latest_link_that_named_the_label(learned):
     votes, rule = learned
     gone = replace(votes, label=votes.label.copy())
     gone.label[:, 7] = -1
-    decision = decided(gone, rule, exact_shares([0.5, 0.3, 0.2], 3))
-    assert (decision.label[7], decision.source[7], decision.confidence[7]) == (-1, -1, 0.0)
-    rows = np.flatnonzero(decision.label >= 0)
-    assert (gone.label[decision.source[rows], rows] == decision.label[rows]).all()
-    assert decision.reached[decision.source[rows], rows].all()
+    decision, result = decided(gone, rule, exact_shares([0.5, 0.3, 0.2], 3))
+    label, source = result.label(), result.source
+    assert (label[7], source[7], np.isnan(result.confidence()[7])) == (-1, -1, True)
+    rows = np.flatnonzero(label >= 0)
+    assert (gone.label[source[rows], rows] == label[rows]).all()
+    assert decision.reached[source[rows], rows].all()

@@ -226,8 +226,8 @@ class TestTheFile:
             r"(?m)^policy: share\n((?:#.*\n)*?)# (policy: )", r"\1\2", (here / "task.yaml").read_text()
         )
         task = parse_task(text)
-        assert task.share is not None
-        assert exact_shares(task.share, len(task.chain))
+        assert task.policy.share is not None
+        assert exact_shares(task.policy.share, len(task.chain))
 
     def test_the_data_fit_the_task(self, init, here):
         """The rows are read with it as they are."""

@@ -202,5 +202,16 @@ def test_help_names_every_command(run):
     """Each with a line that says what it does."""
     code, out, _ = run("--help")
     assert code == 0
-    for name in ("demo", "init", "check", "run", "status", "results", "evaluate", "simulate"):
+    for name in (
+        "demo",
+        "init",
+        "check",
+        "run",
+        "status",
+        "results",
+        "evaluate",
+        "estimate",
+        "simulate",
+        "plan",
+    ):
         assert f"\n  {name} " in out

@@ -151,9 +151,9 @@ def test_wrong_wishes_are_refused(folder, capsys, monkeypatch, how, says):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("weights:", "weight:", "not a plan"),
-        ("- name: link", "- name: other", "not made for this chain"),
-        ("rank_by: calibrated", "rank_by: luck", "not a plan"),
+        ("weights:", "weight:", "unknown key 'weight'"),
+        ("- name: link", "- name: other", "policy.spend: usd and follows lack: other"),
+        ("rank_by: calibrated", "rank_by: luck", "policy: rank_by: unknown choice"),
         ("label0", "label9", "labels of the task"),
     ],
 )

@@ -44,16 +44,21 @@ def listing(folder):
 
 
 def test_the_document_of_a_chain(simulate):
-    """It has chain, n, links, aggregates and cost_usd, and nothing else."""
+    """It has chain, n, links, aggregates, random, oracle and cost_usd, and nothing else."""
     found = simulate("--chain", "small,mid,big")
-    assert set(found) == {"chain", "n", "links", "aggregates", "cost_usd"}
+    assert set(found) == {"chain", "n", "links", "aggregates", "random", "oracle", "cost_usd"}
     assert (found["chain"], found["n"]) == (list(LINKS), 9)
-    assert set(found["aggregates"]) == {"rank", "last"}
+    assert set(found["aggregates"]) == {"rank", "last", "minmax"}
+    assert set(found["random"]) == {"accuracy", "macro_f1"}
+    assert set(found["oracle"]) == {"reached", "all"}
 
 
 def test_what_is_said_about_a_link(simulate):
-    """Link, received, kept, forwarded, failed, missing, cost_usd; a missing vote counts as failed and costs nothing."""
+    """A missing vote counts as failed and costs nothing; each link is scored on what it received."""
     links = simulate("--chain", "small,mid,big")["links"]
+    scores = [(link.pop("accuracy"), link.pop("macro_f1")) for link in links]
+    assert [accuracy for accuracy, _ in scores] == pytest.approx([4 / 9, 2 / 6, 1.0])
+    assert [macro_f1 for _, macro_f1 in scores] == pytest.approx([4 / 13, 0.5 * 4 / 7, 1.0])
     assert links == [
         {
             "link": "small",
@@ -169,6 +174,8 @@ def test_complete_votes_need_no_warning(votes, capsys):
         (["--chain", "small,big", "--share", "1"], "share"),
         (["--chain", "small", "--permutations", "1"], "either"),
         (["--permutations", "1", "--labels", "x.csv"], "--labels goes with --chain"),
+        (["--chain", "small", "--trials", "-1"], "at least 1 trial"),
+        (["--chain", "small", "--items", "x"], "--items goes with --crowd"),
         (["--chain", "small", "--labels", "votes/x.csv"], "inside the vote table"),
         (["--chain", "small", "--labels", "no/x.csv"], "no is no folder"),
     ],

@@ -488,7 +488,7 @@ class TestArrow:
         path = write(TABLE, tmp_path, "parquet")
         code = (
             "import sys; from pathlib import Path; from catena.data.rows import Columns, read_rows;"
-            "light = {'pyarrow', 'numpy'} & sys.modules.keys();"
+            "light = {'pyarrow'} & sys.modules.keys();"
             f"list(read_rows(Path({str(path)!r}), Columns(), []));"
             "print(light, {'pandas', 'polars'} & sys.modules.keys())"
         )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catena.evaluate.metrics import score
+from catena.evaluate.metrics import confusion, score
 
 
 def indices(values):
@@ -89,3 +89,22 @@ def test_scores_are_those_of_scikit_learn(drawn):
     each = metrics.precision_recall_fscore_support(truth, found, labels=list(range(labels)), zero_division=0)
     ours = [(one.precision, one.recall, one.f1, one.support) for one in scores.per_class]
     assert ours == [pytest.approx(row) for row in zip(*each, strict=True)]
+
+
+def test_micro_f1_by_hand():
+    """3 hits, 5 items with gold, 4 of them labelled: 6 / 9. Over one label: its own F1."""
+    gold, label = indices([0, 0, 1, 2, 2]), indices([0, 0, 1, 1, -1])
+    assert score(gold, label, "abc").micro_f1 == pytest.approx(2 * 3 / (5 + 4))
+    assert score(gold, label, ["a", "b", "c"], over=["b"]).micro_f1 == pytest.approx(2 * 1 / (1 + 2))
+
+
+def test_micro_f1_is_accuracy_where_all_are_labelled():
+    """Pooled over all labels, every wrong label is one miss and one false alarm."""
+    scores = score(indices([0, 1, 2, 0]), indices([0, 2, 2, 1]), "abc")
+    assert scores.micro_f1 == pytest.approx(scores.accuracy)
+
+
+def test_the_confusion_has_a_column_for_the_unlabelled():
+    """Rows are gold; items without gold are left out."""
+    found = confusion(indices([0, 0, 1, -1]), indices([0, -1, 0, 1]), 2)
+    assert found.tolist() == [[1, 0, 1], [1, 0, 0]]

@@ -11,6 +11,7 @@ from catena.data.votes import read_votes
 from catena.errors import DataError, InputError
 from catena.evaluate.metrics import score
 from catena.evaluate.simulate import Simulator
+from catena.routing import exact_shares, quotas
 from tables import NAN, table_of, vote, write_votes
 
 BOTH = ["link0", "link1"]
@@ -86,7 +87,7 @@ def test_scores_are_those_of_the_labels_of_each_rule():
     simulator = Simulator(table)
     decision = simulator.decide(BOTH, ["1/4", "3/4"])
     found = simulator.run(BOTH, ["1/4", "3/4"])["aggregates"]
-    for rule in ("rank", "last"):
+    for rule in ("rank", "last", "minmax"):
         assert found[rule] == score(table.gold, decision.labels(rule, table.label), table.labels).brief()
     assert found["rank"]["accuracy"] == 1.0
     assert found["last"]["accuracy"] == pytest.approx(2 / 3)
@@ -95,7 +96,11 @@ def test_scores_are_those_of_the_labels_of_each_rule():
 def test_without_gold_the_scores_are_none():
     """No gold, no figures; JSON has no NaN."""
     found = Simulator(table_of([[0.9, 0.1]] * 2)).run(BOTH)
-    assert found["aggregates"] == {rule: {"accuracy": None, "macro_f1": None} for rule in ("rank", "last")}
+    assert found["aggregates"] == {
+        rule: {"accuracy": None, "macro_f1": None} for rule in ("rank", "last", "minmax")
+    }
+    assert found["oracle"] == {"reached": None, "all": None}
+    assert found["random"] == {"accuracy": None, "macro_f1": None}
 
 
 def test_figures_are_plain_json():
@@ -211,3 +216,51 @@ def test_a_table_without_votes_is_refused_or_has_no_links(tmp_path):
 def test_a_seed_of_any_size():
     """A seed is a number; none is too long."""
     assert Simulator(table_of([[0.5]] * 2), 10**70).decide(BOTH).kept_by.tolist() == [1]
+
+
+def test_each_link_is_scored_on_what_it_received():
+    """The surest half stays at the first link, so the second is scored on the other half."""
+    table = table_of([[4, 3, 2, 1], [1, 1, 1, 1]], label=[[0, 0, 1, 1], [1, 1, 1, 0]], gold=[0, 0, 0, 0])
+    first, second = Simulator(table).run(BOTH)["links"]
+    assert (first["accuracy"], second["accuracy"]) == (0.5, 0.5)
+    assert second["macro_f1"] == pytest.approx(2 / 3)
+
+
+def test_the_oracle_bounds_by_hand():
+    """Reached: links that saw the item; all: links of the chain, whether they saw it or not."""
+    table = table_of([[4, 3, 2, 1], [1, 1, 1, 1]], label=[[0, 1, 1, 1], [1, 0, 0, 1]], gold=[0, 0, 0, 0])
+    assert Simulator(table).run(BOTH)["oracle"] == {"reached": 0.5, "all": 0.75}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_rule_beats_the_oracle(seed, tmp_path):
+    """For any votes: every rule's accuracy is at most the bound, and that at most the bound without costs."""
+    items = [f"item{i}" for i in range(60)]
+    gold = ["favor", "against"] * 30
+    found = Simulator(read_votes(write_votes(tmp_path, random_votes(seed=seed), items, gold=gold))).run(
+        ["small", "mid", "big"]
+    )
+    best = max(each["accuracy"] for each in found["aggregates"].values())
+    assert best <= found["oracle"]["reached"] <= found["oracle"]["all"]
+
+
+@pytest.mark.parametrize("share", [None, ["0.2", "0.5", "0.3"], ["0", "0.999", "0.001"]])
+def test_random_routing_is_what_drawing_item_by_item_gives(share, tmp_path):
+    """Failed votes included: the same figures as routing every item in every trial."""
+    items, gold = [f"item{i}" for i in range(60)], ["favor", "against"] * 30
+    table = read_votes(write_votes(tmp_path, random_votes(), items, gold=gold))
+    chain, trials = ["small", "mid", "big"], 7
+    votes = table.chain(chain)
+    keeps = [kept for _, kept in quotas(60, exact_shares(share, 3))]
+    scores = []
+    for trial in range(trials):
+        place = np.argsort(np.random.Generator(np.random.PCG64([3, 0, trial])).random(60), kind="stable")
+        keeper = np.repeat(np.arange(3), keeps)[place]
+        label = [
+            next((votes.label[j, i] for j in range(keeper[i], -1, -1) if votes.label[j, i] >= 0), -1)
+            for i in range(60)
+        ]
+        scores.append(score(votes.gold, np.array(label, np.int16), votes.labels))
+    found = Simulator(table, 3).random(chain, share, trials)
+    assert found["accuracy"] == pytest.approx(np.mean([each.accuracy for each in scores]))
+    assert found["macro_f1"] == pytest.approx(np.mean([each.macro_f1 for each in scores]))

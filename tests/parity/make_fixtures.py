@@ -126,11 +126,13 @@ def answer(
     reference: types.ModuleType, frames: list[pd.DataFrame], order: tuple[str, ...], with_kept: bool
 ) -> dict[str, object]:
     """Return the reference's answer for one order, in input order: hashes, and in full where it is small."""
-    final, _ = reference.chain_dataframes(frames, "gold")
-    final = reference.backward_pass(final, len(frames)).sort_index()
+    chained, _ = reference.chain_dataframes(frames, "gold")
+    final = reference.backward_pass(chained, len(frames)).sort_index()
+    scaled = reference.backward_pass(chained, len(frames), rank=False).sort_index()
     if len(final) != len(frames[0]):
         sys.exit(f"{order}: the reference lost items")
     vectors = {"last": final["pred_label"].tolist(), "rank": final["backward_label"].tolist()}
+    vectors["minmax"] = scaled["backward_label"].tolist()
     if with_kept:
         vectors["kept_by"] = final["link"].tolist()
     found: dict[str, object] = {"order": list(order)}

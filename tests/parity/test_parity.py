@@ -25,6 +25,7 @@ def answer(simulator: Simulator, order: list[str]) -> dict[str, list[object]]:
         "kept_by": decision.kept_by.tolist(),
         "last": names[decision.labels("last", label)].tolist(),
         "rank": names[decision.labels("rank", label)].tolist(),
+        "minmax": names[decision.labels("minmax", label)].tolist(),
     }
 
 
@@ -47,9 +48,9 @@ def test_enough_orders_of_every_length_are_compared(part):
 
 @pytest.mark.parametrize("table", SYNTHETIC, ids=lambda table: f"{table['table']['items']} items")
 def test_synthetic_tables_are_decided_as_by_the_reference(table):
-    """Kept sets, forward labels and backward-pass labels equal the reference's on distinct confidences."""
+    """Kept sets, forward labels and the labels of both backward passes equal the reference's on distinct confidences."""
     simulator = Simulator(synthetic(**table["table"]))
-    assert differing(simulator, table["orders"], ("kept_by", "last", "rank")) == []
+    assert differing(simulator, table["orders"], ("kept_by", "last", "rank", "minmax")) == []
 
 
 @pytest.mark.parametrize(
@@ -67,11 +68,11 @@ def test_small_tables_are_decided_as_by_the_reference_item_by_item(table):
 
 @pytest.mark.parametrize("table", RECORDED, ids=lambda table: table["set"])
 def test_recorded_sets_are_decided_as_by_the_reference(table):
-    """Forward and backward-pass labels on votes of real LLMs equal the reference's, ties and null labels set apart."""
+    """Forward labels and those of both backward passes on votes of real LLMs equal the reference's, ties and null labels set apart."""
     folder = os.environ.get("CATENA_RECORDED")
     if not folder:
         pytest.skip(
             "CATENA_RECORDED names no folder of recorded vote tables; they are not part of this repository"
         )
     simulator = Simulator(recorded(Path(folder) / table["set"], table["seed"]))
-    assert differing(simulator, table["orders"], ("last", "rank")) == []
+    assert differing(simulator, table["orders"], ("last", "rank", "minmax")) == []

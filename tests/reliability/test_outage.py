@@ -125,8 +125,8 @@ def test_outages(tmp_path):
             assert seconds <= MOST_SECONDS, (how, seconds)
             not_flooded(tmp_path / how / "r", dear)
             cheap.control(**CONVALESCENT)
-            again, _, err_again = finish(start(*command))
-            assert again == 0, err_again
+            again, _, said = finish(start(*command))
+            assert again == 0, said
             assert {row["status"] for row in labels_of(tmp_path / how / "r")} == {"labelled"}
     figure(
         "outage",

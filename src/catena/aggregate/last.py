@@ -15,7 +15,7 @@ def last(seen: NDArray[np.bool_]) -> NDArray[np.int16]:
     Returns:
         Index of the link, -1 where no link has a vote, int16 [n].
     """
-    latest = np.full(seen.shape[1], -1, np.int16)
-    for link, here in enumerate(seen):
-        np.copyto(latest, np.int16(link), where=here)
-    return latest
+    latest = np.zeros(seen.shape[1], np.int16)
+    for link, here in enumerate(seen, 1):
+        np.maximum(latest, here * np.int16(link), out=latest)
+    return latest - np.int16(1)

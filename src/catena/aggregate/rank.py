@@ -51,9 +51,10 @@ def rank(ranks: Iterable[NDArray[np.float64]]) -> NDArray[np.int16]:
     """
     ranks = iter(ranks)
     highest = next(ranks)
-    best = np.where(highest > 0, np.int16(0), np.int16(-1))
+    best = np.zeros(len(highest), np.int16)
     for link, here in enumerate(ranks, 1):
-        higher = here > highest
-        best[higher] = link
-        np.copyto(highest, here, where=higher)
+        # Later links have higher numbers. Maxima, unlike masks, take the same time whatever the votes.
+        np.maximum(best, (here > highest) * np.int16(link), out=best)
+        np.maximum(highest, here, out=highest)
+    best[highest == 0] = -1
     return best

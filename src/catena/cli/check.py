@@ -17,12 +17,31 @@ MOST_LABELS = 10
     "--ledger", "run", type=click.Path(path_type=Path), help="Check every vote of this run instead."
 )
 @click.option("--repair", is_flag=True, help="Save what is whole; the damaged file is moved aside.")
+@click.option(
+    "--certificate", type=click.Path(path_type=Path), help="Work this certificate out again instead."
+)
 @click.pass_obj
-def command(output: Any, task: Path | None, data: Path | None, run: Path | None, repair: bool) -> None:
+def command(
+    output: Any,
+    task: Path | None,
+    data: Path | None,
+    run: Path | None,
+    repair: bool,
+    certificate: Path | None,
+) -> None:
     """Validate TASK and DATA, call each link once, and say the most that a run can cost.
 
     With --ledger, read all of a finished or stopped RUN and say whether it is what was stored; --repair saves what is whole.
+
+    With --certificate, work a promise of catena certify out again from its votes; name their folder if it has moved.
     """
+    if certificate is not None:
+        if run is not None or repair or data is not None:
+            raise click.UsageError("--certificate goes with at most one argument: the folder of the votes.")
+        from catena.cli.certify import check_certificate
+
+        check_certificate(output, certificate, task)
+        return
     if run is not None:
         if task is not None:
             raise click.UsageError("--ledger checks a run by itself: leave TASK and DATA out.")

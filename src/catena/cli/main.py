@@ -17,7 +17,20 @@ from catena.errors import CatenaError
 __all__ = ["main"]
 
 FILE_ERRORS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
-COMMANDS = ("demo", "init", "check", "run", "status", "results", "batch", "evaluate", "simulate", "plan")
+COMMANDS = (
+    "demo",
+    "init",
+    "check",
+    "run",
+    "status",
+    "results",
+    "batch",
+    "evaluate",
+    "estimate",
+    "simulate",
+    "plan",
+    "certify",
+)
 
 
 class Commands(click.Group):

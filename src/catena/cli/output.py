@@ -1,11 +1,12 @@
 """What a command says: text on a terminal, or exactly one JSON document."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-__all__ = ["Output", "counted"]
+__all__ = ["Output", "counted", "refuse_target"]
 
 
 class Output:
@@ -75,3 +76,19 @@ def counted(n: int, what: str) -> str:
     ('1 row', '1,200 rows')
     """
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def refuse_target(file: Path | None, votes: Path, option: str) -> None:
+    """Refuse to write into a vote table or into a folder that is not there.
+
+    Raises:
+        InputError: `file`, which the option names, is in such a place.
+    """
+    from catena.errors import InputError
+
+    if file and file.resolve().is_relative_to(votes.resolve()):
+        raise InputError(
+            f"{file} is inside the vote table, which stays as it is.", f"Choose another {option}."
+        )
+    if file and not file.parent.is_dir():
+        raise InputError(f"{file.parent} is no folder.", f"Make it, or choose another {option}.")

@@ -9,79 +9,218 @@ __all__ = ["command"]
 
 
 @click.command(name="plan")
-@click.argument("votes", type=click.Path(path_type=Path))
-@click.option("--pilot", default="300", show_default=True, help="How many items, or a file of item_ids.")
-@click.option("--budget", help="25usd, 2.5usd/1k, 0.5x:LINK, or 0.5x of the best single link.  [default: 1x]")
-@click.option("--target", help="Take the cheapest plan expected to reach it: accuracy=0.85.")
+@click.argument("source", metavar="VOTES|TASK", type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--metric", type=click.Choice(["accuracy", "macro_f1"]), default="accuracy", help="What to choose by."
+    "--out",
+    type=click.Path(path_type=Path),
+    help="With TASK and DATA: the run's folder, whose ledger keeps the pilot.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws the pilot and settles ties.")
-@click.option("--labels", type=click.Path(path_type=Path), help="Write the labels of all other items here.")
-@click.option("--task", type=click.Path(path_type=Path), help="Write the plan as a task file here.")
+@click.option(
+    "--pilot",
+    help="How many items, or (with VOTES) a file of item_ids.  [default: 300; with TASK a tenth, 100 to 300]",
+)
+@click.option(
+    "--reference",
+    help="What counts as right: gold, a link, dearest, or (with TASK) a vote table DIR[:LINK].  [default: gold; with TASK "
+    "where 100 rows have it, otherwise the dearest link]",
+)
+@click.option("--budget", help="25usd, 2.5usd/1k, 0.5x:LINK, or 0.5x of the best single link.  [default: 1x]")
+@click.option("--target", help="Take the cheapest plan expected to reach it: accuracy=0.85, agreement=0.9.")
+@click.option(
+    "--metric",
+    type=click.Choice(["accuracy", "macro_f1", "agreement"]),
+    default="accuracy",
+    help="What to choose by.",
+)
+@click.option(
+    "--seed", type=int, help="Draws the pilot and settles ties.  [default: 0; with TASK the task's]"
+)
+@click.option(
+    "--labels", type=click.Path(path_type=Path), help="With VOTES: write the labels of all other items here."
+)
+@click.option(
+    "--task",
+    type=click.Path(path_type=Path),
+    help="Write the plan as a task file here.  [with TASK: OUT/plan.yaml]",
+)
 @click.pass_obj
-def command(
+def command(output: Any, /, source: Path, data: Path | None, out: Path | None, **asked: Any) -> None:
+    """Choose a chain from a pilot: the best for a budget, or the cheapest for a target.
+
+    With TASK and DATA, every link of the task is asked about a random pilot, into the ledger of --out; the later catena run
+    with the written plan takes those votes from there. With VOTES, a recorded vote table, the plan is made on a pilot with
+    gold and then run on all other items; only the pilot is seen while planning, and nothing is written into the table.
+    """
+    from catena.errors import InputError
+    from catena.evaluate.budget import parse_budget, parse_target
+
+    money, aim = asked.pop("budget"), asked.pop("target")
+    budget = parse_budget(money) if money else None
+    target = parse_target(aim) if aim else None
+    if source.is_dir() != (data is None):
+        raise InputError(
+            f"{source} is {'a folder of votes: it takes no DATA' if source.is_dir() else 'no folder of votes'}.",
+            "Write catena plan TASK DATA --out RUN, or catena plan VOTES.",
+        )
+    if data is None:
+        if out is not None:
+            raise InputError("--out goes with TASK and DATA.", "catena plan TASK DATA --out RUN")
+        _plan_recorded(output, source, budget, target, **asked)
+        return
+    if out is None or asked.pop("labels") is not None:
+        raise InputError(
+            "with TASK and DATA, --out is needed and --labels does nothing.",
+            "Name the run's folder: --out RUN",
+        )
+    _plan_live(output, source, data, out, budget, target, **asked)
+
+
+def _plan_recorded(
     output: Any,
     votes: Path,
-    pilot: str,
-    budget: str | None,
-    target: str | None,
+    budget: Any,
+    target: Any,
+    *,
+    pilot: str | None,
+    reference: str | None,
     metric: str,
-    seed: int,
+    seed: int | None,
     labels: Path | None,
     task: Path | None,
 ) -> None:
-    """Choose a chain for the vote table VOTES from a pilot with gold, then run it on all other items.
+    """Plan on recorded votes, then run the plan on the other items."""
+    from dataclasses import replace
 
-    While planning, only the pilot is seen. Gold of other items is used to report how the plan did, for nothing else.
-    Nothing is written into the vote table.
-    """
     import numpy as np
 
+    from catena.cli.output import refuse_target
     from catena.data.distributions import read_logprobs
     from catena.data.votes import read_votes
-    from catena.evaluate.budget import parse_budget, parse_target
-    from catena.evaluate.pilot import choose_pilot, take
+    from catena.evaluate.pilot import choose_pilot, dearest, take
     from catena.evaluate.plan import Planner, held_out
     from catena.evaluate.planned import write_planned, write_planned_labels
     from catena.evaluate.summary import summary
     from catena.routing import ties
 
     for file, option in ((labels, "--labels"), (task, "--task")):
-        _refuse(file, votes, option)
-    asked = parse_budget(budget or "1x") if budget or not target else None
-    wanted = parse_target(target) if target else None
+        refuse_target(file, votes, option)
+    seed = seed or 0
     table = read_votes(votes)
     for note in table.notes:
         output.warn(note)
+    metric = target.metric if target else metric
+    compared = None
+    if metric == "agreement" or reference is not None:
+        metric, compared = "agreement", reference or dearest(table)
+        table = replace(table, gold=table.chain([compared]).label[0])
     logprobs = read_logprobs(votes, table)
-    rows = choose_pilot(table, pilot, seed)
+    rows = choose_pilot(table, pilot or "300", seed)
     rest = np.setdiff1d(np.arange(len(table)), rows)
     sample = take(table, logprobs, rows, ties(table.item_ids.tolist(), seed))
-    planner = Planner(sample, len(rest), seed, wanted.metric if wanted else metric)
-    plan = planner.plan(asked, wanted)
-    others, decision, figures = held_out(plan, table, logprobs, rest)
+    planner = Planner(sample, len(rest), seed, metric, compared)
+    budget = _usual(budget, target, planner)
+    plan = planner.plan(budget, target)
+    others, decided, figures = held_out(plan, table, logprobs, rest)
     if labels:
-        write_planned_labels(plan.planned, others, decision, labels)
+        write_planned_labels(plan.planned, others, decided, labels)
     if task:
         write_planned(plan.planned, votes, task)
-    document = summary(planner, plan, planner.frontier(asked), others, figures)
+    document = summary(planner, plan, planner.frontier(budget), others, figures)
     _warn(output, plan, document)
     output.result(document)
     if not output.json:
         _show(output, document)
+        _show_held_out(output, document)
 
 
-def _refuse(file: Path | None, votes: Path, option: str) -> None:
-    """Refuse to write into the vote table or into a folder that is not there."""
+def _plan_live(
+    output: Any,
+    source: Path,
+    data: Path,
+    out: Path,
+    budget: Any,
+    target: Any,
+    *,
+    pilot: str | None,
+    reference: str | None,
+    metric: str,
+    seed: int | None,
+    task: Path | None,
+) -> None:
+    """Ask all links about a pilot, plan on it, and write the plan down ready to run."""
+    from catena.cli.watch import Watcher
+    from catena.engine.run import Run
     from catena.errors import InputError
+    from catena.evaluate.live import ask_pilot
+    from catena.evaluate.plan import Planner
+    from catena.evaluate.planned import write_planned_task
+    from catena.evaluate.summary import summary
+    from catena.task import load_task
 
-    if file and file.resolve().is_relative_to(votes.resolve()):
+    if pilot is not None and not pilot.isdecimal():
         raise InputError(
-            f"{file} is inside the vote table, which stays as it is.", f"Choose another {option}."
+            f"--pilot {pilot}: with TASK and DATA it is a number.", "Leave it out for a tenth of the rows."
         )
-    if file and not file.parent.is_dir():
-        raise InputError(f"{file.parent} is no folder.", f"Make it, or choose another {option}.")
+    if task and not task.parent.is_dir():
+        raise InputError(f"{task.parent} is no folder.", "Make it, or choose another --task.")
+    given = load_task(source)
+    if reference is None and "agreement" in (metric, target.metric if target else ""):
+        reference = "dearest"
+    seed = given.seed if seed is None else seed
+    watcher = Watcher()
+    run = Run(given, data, out)
+    try:
+        with watcher.showing():
+            found = ask_pilot(
+                run,
+                size=int(pilot) if pilot else None,
+                reference=reference,
+                keep=(budget.link if budget else None) or "",
+                seed=seed,
+                watch=watcher.begin,
+            )
+    finally:
+        for warning in watcher.warnings:
+            output.warn(warning)
+    metric = "agreement" if found.compared else target.metric if target else metric
+    planner = Planner(found.sample, found.rows - len(found.sample), seed, metric, found.compared or None)
+    budget = _usual(budget, target, planner)
+    plan = planner.plan(budget, target)
+    file = task or out / "plan.yaml"
+    write_planned_task(given, plan.planned, file)
+    document = summary(planner, plan, planner.frontier(budget))
+    document["pilot"]["cost_usd"] = found.cost_usd
+    document |= {
+        "measured_by": found.reference.said(found.compared),
+        "dropped": list(found.dropped),
+        "task": str(file),
+    }
+    _warn(output, plan, document)
+    output.result(document)
+    if not output.json:
+        if found.dropped:
+            output.say(
+                f"Dropped early, surely worse than a link that costs no more: {', '.join(found.dropped)}."
+            )
+        output.say(
+            f"Accuracy below is agreement with {document['measured_by']}."
+            if found.reference.kind != "gold"
+            else ""
+        )
+        _show(output, document)
+        output.say(
+            f"Run it; the votes of the pilot are not bought again: catena run {file} {data} --out {out}"
+        )
+
+
+def _usual(budget: Any, target: Any, planner: Any) -> Any:
+    """Return the budget; where neither it nor a target was asked for, what the best link costs, or any where all are free."""
+    from catena.evaluate.budget import parse_budget
+
+    if budget or target:
+        return budget
+    return parse_budget("1x" if planner.paid.any() else "1usd/1k")
 
 
 def _warn(output: Any, plan: Any, document: dict[str, Any]) -> None:
@@ -89,7 +228,7 @@ def _warn(output: Any, plan: Any, document: dict[str, Any]) -> None:
 
     if plan.reached is False:
         output.warn("no plan within the budget is expected to reach the target; this is the best one.")
-    if document["held_out"]["missing"]:
+    if document["held_out"] and document["held_out"]["missing"]:
         output.warn(
             f"{document['held_out']['missing']:,} of the votes that this plan needs are not recorded; such votes count "
             "as failures and cost nothing, so its figures on the other items are not comparable."
@@ -125,15 +264,22 @@ def _show(output: Any, document: dict[str, Any]) -> None:
     rest = " More of the budget would buy nothing." if document["rest_buys_nothing"] else ""
     output.say(
         f"Take {' > '.join(document['chain'])}: {expected['accuracy']:.1%} accuracy expected "
-        f"({expected['accuracy_low']:.1%} to {expected['accuracy_high']:.1%}) at {_times(expected['cost_share'])} of what "
-        f"{document['reference']} alone costs.{rest}"
+        f"({expected['accuracy_low']:.1%} to {expected['accuracy_high']:.1%}) {_at(document)}.{rest}"
     )
     output.say(f"The pilot of {pilot['n']:,} items cost {money(pilot['cost_usd'])}. {_pays(document)}")
-    _show_held_out(output, document)
+
+
+def _at(document: dict[str, Any]) -> str:
+    share = document["expected"]["cost_share"]
+    return (
+        "for nothing" if share is None else f"at {_times(share)} of what {document['reference']} alone costs"
+    )
 
 
 def _pays(document: dict[str, Any]) -> str:
     rows, reference = document["pays_from_rows"], document["reference"]
+    if document["expected"]["cost_share"] is None:
+        return "All links are free."
     if rows is None:
         return f"The plan does not cost less than {reference} alone: it pays by its accuracy only."
     return f"Against {reference} alone, the plan has saved that after {rows:,} rows."

@@ -69,17 +69,20 @@ def show(output: Any, out: Path, task: Any) -> None:
     from catena.cli.output import counted
     from catena.cli.tables import classes_tables, links_tables, saving_line, scores_table
     from catena.engine.results import LABELS_FILE
-    from catena.evaluate.describe import describe_run, evaluate_run
+    from catena.evaluate.assess import scores_of
+    from catena.evaluate.describe import describe_run
+    from catena.evaluate.judged import judged_run
     from catena.ledger import Ledger
 
     with Ledger(out) as ledger:
         run = describe_run(ledger, task)
         output.say(*links_tables(run, output.width), saving_line(run))
         if task.data.gold and any(ledger.gold()):
-            scores = evaluate_run(ledger, task)
+            judged = judged_run(ledger, task, chances=False)
+            scores = scores_of(judged)
             run["scores"] = scores
             tables = classes_tables(scores, output.width)
-            output.say("", scores_table(scores, task.aggregate), *tables)
+            output.say("", scores_table(scores, judged.result.name if judged.result else None), *tables)
     if run["failed"]:
         output.say(
             f"{run['failed']:,} of {counted(run['n'], 'row')} without a label; the column 'reason' says why."

@@ -1,6 +1,6 @@
 """The tables that people read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -63,18 +63,36 @@ def saving_line(run: Mapping[str, Any]) -> str:
     )
 
 
-def scores_table(scores: Mapping[str, Any], aggregate: str) -> Table:
-    """Return accuracy and macro-F1 of each link on what it saw, and of each rule on everything."""
+def scores_table(scores: Mapping[str, Any], rule: str | None) -> Table:
+    """Return accuracy and macro-F1 of each link on what it saw, of each rule on everything, and of the result.
+
+    Args:
+        scores: From `assess.scores_of` or `assess.assess`; the latter has intervals.
+        rule: Which rule made the result; None where there is only votes.
+    """
     rows = [(f"{link['link']}, on what it saw", link["received"], link) for link in scores["links"]]
-    for rule, figures in scores["aggregates"].items():
-        rows.append((f"chain, {rule}" + (" (the result)" if rule == aggregate else ""), scores["n"], figures))
+    for name, figures in scores["aggregates"].items():
+        mine = name == rule
+        rows.append(
+            (f"chain, {name}{' (the result)' * mine}", scores["n"], scores["final"] if mine else figures)
+        )
+    if "final" in scores and rule not in scores["aggregates"]:
+        rows.append((f"{rule} (the result)", scores["n"], scores["final"]))
+    names = ["labels of", "items", "accuracy", "macro-F1"]
     cells = [[name, f"{n:,}", _share(of["accuracy"]), _number(of["macro_f1"])] for name, n, of in rows]
-    return table("Against gold", ["labels of", "items", "accuracy", "macro-F1"], cells, left=1)
+    if any("accuracy_low" in of for *_, of in rows):
+        names = [*names[:3], "95 % interval", "macro-F1", "95 % interval"]
+        for row, (*_, of) in zip(cells, rows, strict=True):
+            row.insert(3, _between(of, "accuracy", _share))
+            row.append(_between(of, "macro_f1", _number))
+    return table("Against gold", names, cells, left=1)
 
 
 def classes_tables(scores: Mapping[str, Any], width: int) -> list[Table]:
     """Return F1 per class of each link on what it saw and of each rule, in as many tables as the width asks for."""
     of = [(link["link"], link) for link in scores["links"]] + list(scores["aggregates"].items())
+    if not scores["aggregates"] and "final" in scores:
+        of.append(("result", scores["final"]))
     names = ["class", "gold", *[name for name, _ in of]]
     rows = [
         [
@@ -82,7 +100,7 @@ def classes_tables(scores: Mapping[str, Any], width: int) -> list[Table]:
             f"{known['support']:,}",
             *[_number(each["per_class"].get(label, {}).get("f1")) for _, each in of],
         ]
-        for label, known in scores["final"]["per_class"].items()
+        for label, known in _most_gold(scores)["per_class"].items()
     ]
     parts = [[0, 1, 2]]
     for at in range(3, len(names)):
@@ -91,6 +109,11 @@ def classes_tables(scores: Mapping[str, Any], width: int) -> list[Table]:
         else:
             parts.append([0, 1, at])
     return [table("F1 per class", *_columns(names, rows, part), left=1) for part in parts]
+
+
+def _most_gold(scores: Mapping[str, Any]) -> Any:
+    """Return the scores that are over all gold there is: the result's, or those of the link that saw most."""
+    return scores["final"] if "final" in scores else max(scores["links"], key=lambda link: link["gold"])
 
 
 def table(title: str | None, names: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> Table:
@@ -140,3 +163,8 @@ def _share(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _between(of: Mapping[str, Any], name: str, show: Callable[[float | None], str]) -> str:
+    low, high = of.get(f"{name}_low"), of.get(f"{name}_high")
+    return "" if low is None else f"{show(low)} to {show(high)}"

@@ -47,6 +47,11 @@ class VoteCurve(msgspec.Struct, frozen=True, tag="vote", tag_field="from", forbi
     scores: tuple[float, ...]
     by_label: tuple[tuple[float, ...], ...]
 
+    def fits(self, labels: int) -> bool:
+        """Whether it is for so many labels, and whole."""
+        widths = {len(row) for row in self.by_label}
+        return len(self.by_label) == labels and widths <= {1, labels} and len(self.knots) == len(self.scores)
+
     def evidence(
         self,
         label: NDArray[np.int16],
@@ -83,6 +88,11 @@ class DistributionMap(
     matrix: tuple[tuple[float, ...], ...]
     bias: tuple[float, ...]
 
+    def fits(self, labels: int) -> bool:
+        """Whether it is for so many labels, and whole."""
+        widths = {len(row) for row in self.matrix}
+        return len(self.matrix) == len(self.centre) == len(self.bias) == labels and widths <= {1, labels}
+
     def evidence(
         self,
         label: NDArray[np.int16],
@@ -96,9 +106,13 @@ class DistributionMap(
             return result
         here = np.flatnonzero((label >= 0) & ~np.isnan(logprobs).all(1))
         away = levelled(logprobs[here]) - np.array(self.centre)
-        result[here] = (
-            away @ matrix.T if matrix.shape[1] == len(matrix) else away * matrix[:, 0]
-        ) + np.array(self.bias)
+        if matrix.shape[1] < len(matrix):
+            result[here] = away * matrix[:, 0] + np.array(self.bias)
+            return result
+        added = np.zeros(away.shape) + np.array(self.bias)
+        for said, column in zip(away.T, matrix.T, strict=True):  # in this order, for one vote as for many
+            added += said[:, None] * column
+        result[here] = added
         return result
 
 

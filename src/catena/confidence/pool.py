@@ -32,7 +32,10 @@ def posterior(log_prior: Floats, evidence: Floats, weights: Sequence[float] | Fl
     Returns:
         float64 [n, K].
     """
-    result: Floats = np.exp(log_softmax(log_prior + np.tensordot(np.asarray(weights), evidence, 1)))
+    summed = np.zeros(evidence.shape[1:]) + log_prior
+    for weight, each in zip(weights, evidence, strict=True):  # in this order, for one item as for many
+        summed += weight * each
+    result: Floats = np.exp(log_softmax(summed))
     return result
 
 

@@ -7,15 +7,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from catena.data.cells import as_text, one_line, quoted
+from catena.data.faults import Faults, IdCheck
 from catena.errors import DataError, places
 from catena.task import Columns
 from catena.types import Item
-
-if TYPE_CHECKING:
-    from catena.data.faults import Faults
 
 __all__ = ["FORMATS", "Rows", "read_rows"]
 
@@ -43,7 +41,7 @@ class Source(Protocol):
     name: str
     columns: list[str]
 
-    def blocks(self, faults: "Faults") -> Iterator[Block]:
+    def blocks(self, faults: Faults) -> Iterator[Block]:
         """Yield the rows in blocks of at most 4096; what is wrong with single rows is added to `faults`."""
         ...
 
@@ -77,8 +75,6 @@ class Rows:
         self.column_names = list(source.columns)
 
     def __iter__(self) -> Iterator[list[Item]]:
-        from catena.data.faults import Faults  # noqa: PLC0415 - numpy is slow to import, and tasks import this file
-
         self._unchanged()
         faults = Faults(self.name)
         row = 0
@@ -107,8 +103,6 @@ class Rows:
 
     def _check(self, labels: frozenset[str]) -> None:
         """Go through all rows once and refuse them as a whole for any fault."""
-        from catena.data.faults import Faults, IdCheck  # noqa: PLC0415 - as above
-
         if self.source.columns:  # JSONL knows its columns only at the end
             check_columns(self.source, self.columns)
         broken, faults, ids = Faults(self.name), Faults(self.name), IdCheck()
@@ -125,7 +119,7 @@ class Rows:
             ids.report(faults, lambda: self._ids(column))
         faults.refuse()
 
-    def _checked_ids(self, block: Block, column: str, faults: "Faults") -> list[str | None]:
+    def _checked_ids(self, block: Block, column: str, faults: Faults) -> list[str | None]:
         """Return a block's ids; note missing ones, and whether all are whole numbers."""
         cells = [fields.get(column) for fields in block]
         if self.id_type == "int64" and not all(type(cell) is int and cell in INT64 for cell in cells):
@@ -137,7 +131,7 @@ class Rows:
                     faults.add("rows without an id", f"row {row:,}")
         return ids
 
-    def _check_cells(self, block: Block, labels: frozenset[str], faults: "Faults") -> None:
+    def _check_cells(self, block: Block, labels: frozenset[str], faults: Faults) -> None:
         """Check that text, target and gold can be text, and that gold is a label."""
         texts = [column for column in (self.columns.text, self.columns.target) if column is not None]
         for row, fields in enumerate(block, self.count + 1):
@@ -160,8 +154,6 @@ class Rows:
             ) from None
 
     def _ids(self, column: str) -> Iterator[Sequence[str | None]]:
-        from catena.data.faults import Faults  # noqa: PLC0415 - as above
-
         for block in self.source.blocks(Faults(self.name)):
             yield [as_text(fields.get(column)) for fields in block]
 

@@ -55,8 +55,8 @@ class VoteTable:
         voted: NDArray[np.bool_] = self.label != NO_LABEL
         return voted
 
-    def chain(self, names: Sequence[str]) -> "VoteTable":
-        """Return the table of these links only, in this order.
+    def rows_of(self, names: Sequence[str]) -> list[int]:
+        """Return where these links stand in the arrays, in their order.
 
         Raises:
             DataError: A name is none of the links, or occurs twice.
@@ -66,7 +66,15 @@ class VoteTable:
             raise DataError(f"unknown link: {places(unknown)}.", f"The links are {', '.join(self.links)}.")
         if len(set(names)) < len(names) or not names:
             raise DataError("a chain names each of its links once, and at least one.")
-        at = [self.links.index(name) for name in names]
+        return [self.links.index(name) for name in names]
+
+    def chain(self, names: Sequence[str]) -> "VoteTable":
+        """Return the table of these links only, in this order.
+
+        Raises:
+            DataError: A name is none of the links, or occurs twice.
+        """
+        at = self.rows_of(names)
         return replace(
             self,
             links=tuple(names),

@@ -10,7 +10,6 @@ from catena.data.rows import Rows
 from catena.errors import CatenaError, DataError
 from catena.links import open_link
 from catena.prompts import Prompter
-from catena.routing import exact_shares, quotas
 from catena.task import TaskSpec
 from catena.types import Item, Link, Vote
 
@@ -34,7 +33,7 @@ def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
     Raises:
         TaskError: The task does not fit its links or the columns.
     """
-    shares = exact_shares(task.share, len(task.chain))
+    reach = task.judge().policy.expects(rows.count if rows is not None else 0, len(task.chain))
     links = [open_link(spec, task) for spec in task.chain]
     if rows is not None:
         Prompter(task).check(rows.column_names)
@@ -43,7 +42,7 @@ def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
     most = (
         [None] * len(links)
         if rows is None
-        else _most(links, rows, [n for n, _ in quotas(rows.count, shares)])
+        else _most(links, rows, [rows.count if n is None else n for n in reach])
     )
     for spec, link, result, usd in zip(task.chain, links, called, most, strict=True):
         can = link.capabilities

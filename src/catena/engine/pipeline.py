@@ -5,9 +5,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from catena.aggregate import Judge
 from catena.engine.asker import Asker, CallAsker
 from catena.engine.batches import BatchAsker, Desk
 from catena.engine.budget import Budget, BudgetError
@@ -15,13 +13,14 @@ from catena.engine.endpoint import Gate, endpoints
 from catena.engine.inbox import Inbox
 from catena.engine.progress import LinkProgress, Progress
 from catena.engine.results import LABELS_FILE
+from catena.engine.routes import KeepAll, Route, keeps_boards, open_routes
 from catena.engine.stage import Board, Stage
 from catena.errors import CatenaError, StoppedError
 from catena.ledger import Ledger, store
 from catena.ledger.batches import BatchRecord
 from catena.ledger.writer import Writer
 from catena.links.batch import batching_of
-from catena.routing import ShareStream, exact_shares, quotas
+from catena.routing import ties
 from catena.task import TaskSpec
 from catena.types import Link, Usage
 
@@ -32,36 +31,50 @@ class Pipeline:
     """The chain over the items of a ledger.
 
     Args:
-        task: Labels, shares and limits.
+        task: Labels and limits.
+        judge: Its policy, and what that ranks by.
         links: The links in the order of the chain.
         numbers: Their numbers in the ledger.
         ledger: Items and votes.
-        tie: Settles ties, uint64 [n].
+        pilot: Rows that every link is asked about, and no other; None for the chain over all rows.
     """
 
     def __init__(
         self,
         task: TaskSpec,
+        judge: Judge,
         links: Sequence[Link],
         numbers: Sequence[int],
         ledger: Ledger,
-        tie: NDArray[np.uint64],
+        pilot: Sequence[int] | None = None,
     ) -> None:
         self._ledger = ledger
         self._links = links
         self._numbers = numbers
         self._task = task
-        self._tie = tie
-        n = len(tie)
-        self._quotas = quotas(n, exact_shares(task.share, len(links)))
-        self.progress = Progress(n)
-        for link, (expected, _) in zip(links, self._quotas, strict=True):
-            self.progress.links.append(LinkProgress(link.name, link.capabilities.model, expected))
+        n = ledger.items_count()
+        self.progress = Progress(n if pilot is None else len(pilot))
+        reach = judge.policy.expects(n, len(links)) if pilot is None else [len(pilot)] * len(links)
+        for link, expected in zip(links, reach, strict=True):
+            before = self.progress.links[-1] if self.progress.links else None
+            self.progress.links.append(LinkProgress(link.name, link.capabilities.model, expected, before))
         labels = tuple(task.labels)
         self._boards = [
-            Board(*ledger.decided(number, labels, n)) if ledger.asked_count(number)[0] else None
+            None
+            if not ledger.asked_count(number)[0]
+            else Board(*ledger.decided(number, labels, n))
+            if keeps_boards(judge)
+            else Board(ledger.asked(number, n))
             for number in numbers
         ]
+        self._alone = pilot is not None
+        self._routes: Sequence[Route]
+        if pilot is None:
+            self._routes, self._spending = open_routes(judge, ties(ledger.ids(), task.seed))
+            self._inboxes = [Inbox(range(n))] + [Inbox() for _ in links[1:]]
+        else:
+            self._routes, self._spending = [KeepAll()] * len(links), None
+            self._inboxes = [Inbox(pilot) for _ in links]
         self._stages: list[Stage] = []
         self._gates: list[Gate] = []
         self._budget = Budget(task.budget, _spent(ledger), ledger.get("lost") or (0.0, 0.0, 0.0))
@@ -102,6 +115,8 @@ class Pipeline:
         self._seconds = [0.0] * len(self._links)
         try:
             self._stages = self._build(writer)
+            if self._spending:
+                self._spending.begin(lambda at, row: self._stages[at].forward(row), self._close)
             async with asyncio.TaskGroup() as group:
                 for at, stage in enumerate(self._stages):
                     group.create_task(self._run_stage(at, stage, writer))
@@ -148,10 +163,8 @@ class Pipeline:
     def _budget_error(self) -> BudgetError:
         """Say what is spent, and about what the rest would cost."""
         rest, calls = 0.0, 0
-        for link, number, progress, (expected, _) in zip(
-            self._links, self._numbers, self.progress.links, self._quotas, strict=True
-        ):
-            lacking = max(expected - progress.answered, 0)
+        for link, number, progress in zip(self._links, self._numbers, self.progress.links, strict=True):
+            lacking = max(progress.expected - progress.answered, 0)
             spent = self._ledger.spent(number)
             votes = self._ledger.votes_count(number)
             each = spent["cost_usd"] / votes if votes and spent["cost_usd"] else self._bound(link)
@@ -209,7 +222,6 @@ class Pipeline:
             )
 
     def _build(self, writer: Writer) -> list[Stage]:
-        inboxes = [Inbox(range(len(self._tie)))] + [Inbox() for _ in self._links[1:]]
         last = len(self._links) - 1
         return [
             Stage(
@@ -218,10 +230,9 @@ class Pipeline:
                 number=self._numbers[at],
                 labels=tuple(self._task.labels),
                 board=self._boards[at],
-                tie=self._tie,
-                stream=ShareStream(self._quotas[at][1], self._quotas[at][0]),
-                inbox=inboxes[at],
-                forward=inboxes[min(at + 1, last)].put,
+                route=self._routes[at],
+                inbox=self._inboxes[at],
+                forward=self._inboxes[min(at + 1, last)].put,
                 max_chars=self._task.max_chars,
                 progress=self.progress.links[at],
                 warn=self.progress.warnings.append,
@@ -239,8 +250,13 @@ class Pipeline:
             await stage.run(self._ledger, writer)
         finally:
             self._seconds[at] = stage.seconds
-        if at + 1 < len(self._stages):
-            self._stages[at + 1].inbox.close()
+        if not self._alone and self._spending is None and at + 1 < len(self._stages):
+            self._inboxes[at + 1].close()
+
+    def _close(self) -> None:
+        """No row will be forwarded any more."""
+        for inbox in self._inboxes[1:]:
+            inbox.close()
 
 
 def _spent(ledger: Ledger) -> Usage:

@@ -14,12 +14,14 @@ __all__ = ["LinkProgress", "Progress"]
 class LinkProgress:
     """What one link has done so far.
 
-    `expected` is how many items it will receive; `reused` were in the ledger; `waits_for` says what it waits for long.
+    `sure` is how many items it will receive, None where that depends on the votes of the link `before` it; `reused` were
+    in the ledger; `waits_for` says what it waits for long.
     """
 
     name: str
     model: str
-    expected: int
+    sure: int | None
+    before: "LinkProgress | None" = None
     received: int = 0
     answered: int = 0
     forwarded: int = 0
@@ -29,6 +31,13 @@ class LinkProgress:
     cost_usd: float = 0.0
     waits_for: str = ""
     gate: "Gate | None" = None
+
+    @property
+    def expected(self) -> int:
+        """How many items it will receive, as far as that is known."""
+        if self.sure is not None:
+            return self.sure
+        return self.before.forwarded if self.before else self.received
 
     @property
     def in_flight(self) -> int:

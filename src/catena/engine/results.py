@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.aggregate import Decision, decide, decide_so_far
+from catena.aggregate import Decision, Result, Votes, decide_by, decide_so_far
 from catena.data.cells import as_text
 from catena.data.tables import numbers, texts, write_table
 from catena.errors import InputError
 from catena.ledger import Ledger
-from catena.routing import exact_shares, ties
+from catena.routing import ties
 from catena.task import TaskSpec
 from catena.types import Item
 
@@ -44,6 +44,8 @@ class RunVotes:
         confidence: NaN where there is none, float64 [m, n].
         answered: Whether there is a vote or a failure, bool [m, n].
         tie: Settles ties, uint64 [n].
+        logprobs: Of each link whose label distributions the task's rule reads, float32 [n, K].
+        cost_usd: Where the task's policy steers by costs, [m, n].
     """
 
     links: tuple[str, ...]
@@ -52,9 +54,16 @@ class RunVotes:
     confidence: NDArray[np.float64]
     answered: NDArray[np.bool_]
     tie: NDArray[np.uint64]
+    logprobs: Sequence[NDArray[np.float32] | None] = ()
+    cost_usd: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.tie)
+
+    @property
+    def votes(self) -> Votes:
+        """What decisions are made from."""
+        return Votes(self.label, self.confidence, self.logprobs, self.cost_usd)
 
 
 def run_votes(ledger: Ledger, task: TaskSpec) -> RunVotes:
@@ -66,13 +75,27 @@ def run_votes(ledger: Ledger, task: TaskSpec) -> RunVotes:
     tie = ties(ledger.ids(), task.seed)
     numbers = ledger.links()
     links = tuple(spec.name for spec in task.chain if spec.name in numbers)
-    shape = (len(links), len(tie))
+    shape, rule = (len(links), len(tie)), task.calibrated
+    labels, spends = tuple(task.labels), task.policy.spend is not None
     votes = RunVotes(
-        links, tuple(task.labels), np.empty(shape, np.int16), np.empty(shape), np.empty(shape, bool), tie
+        links,
+        labels,
+        np.empty(shape, np.int16),
+        np.empty(shape),
+        np.empty(shape, bool),
+        tie,
+        logprobs=[None] * len(links),
+        cost_usd=np.empty(shape) if spends else None,
     )
     for at, name in enumerate(links):
-        found = ledger.decided(numbers[name][0], votes.labels, len(tie))
+        number, reads = numbers[name][0], rule is not None and rule.reads(name)
+        found = ledger.decided(number, labels, len(tie))
         votes.answered[at], votes.label[at], votes.confidence[at] = found
+        if reads or spends:
+            words, costs = ledger.scored(number, len(labels) if reads else 0, len(tie))
+            if votes.cost_usd is not None:
+                votes.cost_usd[at] = costs
+            votes.logprobs[at] = words  # type: ignore[index]
     return votes
 
 
@@ -90,8 +113,7 @@ def decide_run(ledger: Ledger, votes: RunVotes, task: TaskSpec, *, provisional: 
     """
     if provisional:
         return decide_so_far(votes.label >= 0, votes.answered, votes.confidence, votes.tie)
-    shares = exact_shares(task.share, len(task.chain))
-    decision = decide(votes.label >= 0, votes.confidence, shares, votes.tie)
+    decision = decide_by(task.judge(), votes.votes, votes.tie)
     lacking = np.count_nonzero(decision.reached & ~votes.answered)
     if lacking:
         raise ledger.damaged(f"it lacks {lacking:,} answers that it had")
@@ -143,7 +165,9 @@ def write_labels(
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     votes = run_votes(ledger, task)
-    source = decide_run(ledger, votes, task, provisional=provisional).source(task.aggregate)
+    decision = decide_run(ledger, votes, task, provisional=provisional)
+    result = decision.result(task.aggregate, votes.votes, task.judge())
+    del decision
     fields = _fields(ledger, task)
     same = {
         name for name in ("id", "gold") if getattr(task.data, name) == name
@@ -153,7 +177,7 @@ def write_labels(
     schema = pa.schema(
         [*[(name, pa.string()) for name in inputs], *[(names[name], kind) for name, kind in fields.items()]]
     )
-    rows = _rows(ledger, task, votes, source, "provisional" if provisional else "labelled")
+    rows = _rows(ledger, task, votes, result, "provisional" if provisional else "labelled")
     if join:
         batches = _joined(ledger, task, rows, inputs, schema)
     else:
@@ -176,7 +200,7 @@ def _fields(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
 
 
 def _rows(
-    ledger: Ledger, task: TaskSpec, votes: RunVotes, source: NDArray[np.int16], labelled: str
+    ledger: Ledger, task: TaskSpec, votes: RunVotes, result: Result, labelled: str
 ) -> Iterator[list[Any]]:
     """Yield blocks of the result's columns, in the order of `_fields`."""
     whole = ledger.get("id_type") == "int64"
@@ -184,13 +208,13 @@ def _rows(
     start = 0
     for block in ledger.names(BLOCK):
         stop = start + len(block)
-        here = source[start:stop]
-        none, at, rows = here < 0, np.maximum(here, 0), np.arange(start, stop)
-        confidence = votes.confidence[at, rows]
+        rows = slice(start, stop)
+        here, confidence = result.source[rows], result.confidence(rows)
+        none, at = here < 0, np.maximum(here, 0)
         ids = [name for _, name, _ in block]
         columns = [
             numbers(np.array(ids, np.int64)) if whole else texts(ids),
-            labels.take(numbers(votes.label[at, rows], none)),
+            labels.take(numbers(np.maximum(result.label(rows), 0), none)),
             numbers(confidence, none | np.isnan(confidence)),
             links.take(numbers(at, none)),
             texts(np.where(none, "failed", labelled).tolist()),

@@ -6,7 +6,7 @@ import gc
 import hashlib
 import signal
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from catena.errors import ChangedError, DataError, InputError, TaskError
 from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
 from catena.prompts import Prompter
-from catena.routing import exact_shares, ties
 from catena.task import TaskSpec
 
 __all__ = ["Outcome", "Run", "task_of"]
@@ -66,7 +65,7 @@ class Run:
     def __init__(self, task: TaskSpec, data: Any, folder: Path) -> None:
         self.task = task
         self.folder = folder
-        exact_shares(task.share, len(task.chain))
+        self._judge = task.judge()
         self.links = [open_link(spec, task) for spec in task.chain]
         self.rows: Rows = read_rows(data, task.data, task.labels.keys())
         _check_templates(task, self.rows)
@@ -93,11 +92,47 @@ class Run:
         """
         if fresh:
             _move_aside(self.folder)
+        with self._opened() as ledger:
+            return self._execute(ledger, update=update, retry_failed=retry_failed, watch=watch)
+
+    def ask(self, rows: Sequence[int], links: Sequence[str], *, watch: Watch | None = None) -> None:
+        """Get the votes of some links on some rows, as for a pilot; those that are there are not bought again.
+
+        Args:
+            rows: Ascending.
+            links: Their names.
+            watch: Called with the counts when the work begins.
+
+        Raises:
+            ChangedError: The folder holds a run of other rows, prompts or settings.
+            StoppedError: It stopped before its end; the same call goes on.
+        """
+        with self._opened() as ledger:
+            self._admit(ledger, update=False)
+            asked = [link for link in self.links if link.name in links]
+            numbers = [
+                ledger.put_link(link.name, link.fingerprint, link.capabilities.model) for link in asked
+            ]
+            if ledger.get("task") is None:
+                ledger.put(task=msgspec.to_builtins(self.task))
+            for link in asked:
+                link.ready()
+            pipeline = Pipeline(self.task, self._judge, asked, numbers, ledger, pilot=rows)
+            if watch:
+                watch(pipeline.progress)
+            try:
+                _run_async(pipeline.run())
+            finally:
+                self.links = [open_link(spec, self.task) for spec in self.task.chain]  # those were closed
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Ledger]:
+        """Open the run's ledger for writing, as the only process that does."""
         _make_folder(self.folder)
         lock = RunLock(self.folder)
         try:
             with Ledger(self.folder, write=True) as ledger:
-                return self._execute(ledger, update=update, retry_failed=retry_failed, watch=watch)
+                yield ledger
         finally:
             lock.release()
 
@@ -119,8 +154,7 @@ class Run:
         if ledger.get("finished") != decision:
             ledger.put(finished=None)
         ledger.put(task=msgspec.to_builtins(self.task), stopped=None)
-        tie = ties(ledger.ids(), self.task.seed)
-        pipeline = Pipeline(self.task, self.links, numbers, ledger, tie)
+        pipeline = Pipeline(self.task, self._judge, self.links, numbers, ledger)
         if watch:
             watch(pipeline.progress)
         try:
@@ -132,7 +166,7 @@ class Run:
                 write_labels(ledger, self.task, self.folder / LABELS_FILE, provisional=True)
             raise
         reused = sum(link.reused for link in pipeline.progress.links)
-        del pipeline, tie  # what they know is in the ledger, and the labels need the room
+        del pipeline  # what it knows is in the ledger, and the labels need the room
         gc.collect()  # a pipeline and its stages refer to each other
         write_labels(ledger, self.task, self.folder / LABELS_FILE)
         labels = labels_digest(self.folder / LABELS_FILE)
@@ -196,8 +230,9 @@ class Run:
         task = self.task
         said = [
             [(link.name, link.fingerprint) for link in self.links],
-            task.share,
+            msgspec.to_builtins(task.policy),
             task.aggregate,
+            msgspec.to_builtins(task.calibrated),
             task.seed,
             msgspec.to_builtins(task.data),
         ]
@@ -213,6 +248,9 @@ def task_of(ledger: Ledger) -> TaskSpec:
     stored = ledger.get("task")
     if stored is None:
         raise InputError(f"{ledger.folder}: the run has not begun.", "Run the same catena run command again.")
+    if "share" in stored:  # as version 0.1 wrote it
+        share = stored.pop("share")
+        stored["policy"] = {"share": share} if share else {}
     return msgspec.convert(stored, TaskSpec)
 
 

@@ -5,7 +5,6 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +13,16 @@ from catena.engine.asker import Asker, Question
 from catena.engine.health import Health
 from catena.engine.inbox import Inbox, Queue
 from catena.engine.progress import LinkProgress
+from catena.engine.routes import Route, Said
 from catena.errors import CatenaError, DataError, LedgerError, LinkError
 from catena.ledger import Ledger
 from catena.ledger.writer import Writer
 from catena.links.identity import vote_key
-from catena.routing import Standing, standing
 from catena.types import Answer, Failure, Item, Link, Vote
 
-__all__ = ["Board", "Stage", "Stream"]
+__all__ = ["Board", "Stage"]
 
 BLOCK = 128
-
-
-class Stream(Protocol):
-    """The streaming form of a policy at one link."""
-
-    def offer(self, row: int, standing: Standing) -> int | None:
-        """Take one item in; return a row that is surely forwarded, if there is one now."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -40,13 +31,13 @@ class Board:
 
     Args:
         answered: Whether there is a vote or a failure, bool [n].
-        label: Label index, -1 for none, int16 [n].
-        confidence: NaN for none, float64 [n].
+        label: Label index, -1 for none, int16 [n]; None where more of a vote is needed: then it is looked up.
+        confidence: NaN for none, float64 [n]; likewise.
     """
 
     answered: NDArray[np.bool_]
-    label: NDArray[np.int16]
-    confidence: NDArray[np.float64]
+    label: NDArray[np.int16] | None = None
+    confidence: NDArray[np.float64] | None = None
 
 
 class Stage:
@@ -60,8 +51,7 @@ class Stage:
         number: Its number in the ledger.
         labels: The task's labels.
         board: What is known already; None where nothing is.
-        tie: Settles ties, uint64 [n].
-        stream: Decides which rows are forwarded.
+        route: Decides which rows are forwarded.
         inbox: Where rows come from.
         forward: Takes a forwarded row.
         max_chars: Longer texts fail without a call.
@@ -77,8 +67,7 @@ class Stage:
         number: int,
         labels: tuple[str, ...],
         board: Board | None,
-        tie: NDArray[np.uint64],
-        stream: Stream,
+        route: Route,
         inbox: Inbox,
         forward: Callable[[int], None],
         max_chars: int,
@@ -90,10 +79,9 @@ class Stage:
         self.progress = progress
         self._link = link
         self._number = number
-        self._labels = frozenset(labels)
+        self._labels = {label: at for at, label in enumerate(labels)}
         self._board = board
-        self._tie = tie
-        self._stream = stream
+        self._route = route
         self._forward = forward
         self._max_chars = max_chars
         self._warn = warn
@@ -197,7 +185,8 @@ class Stage:
                 questions.append((key, prompt))
         for row, key, answer, new in answered:
             self.progress.reused += not new
-            await writer.append(self._number, key, (row,), answer if new else None)
+            if new or self._board is None or not self._board.answered[row]:
+                await writer.append(self._number, key, (row,), answer if new else None)
             self._settle(row, answer)
         for question in questions:
             self._began = self._began or monotonic()
@@ -240,34 +229,42 @@ class Stage:
             self._fail(error)
 
     def _settle(self, row: int, answer: Answer) -> None:
+        usd = answer.usage.cost_usd or 0.0
         if not isinstance(answer, Vote):
-            self._decide(row, None, voted=False)
+            self._decide(row, Said(-1, usd=usd))
             return
         if answer.confidence is None and not self._warned:
             self._warned = True
             self._warn(
                 f"link '{self._link.name}' gives no log-probabilities: such votes have no confidence and rank lowest."
             )
-        self._decide(row, answer.confidence, voted=answer.label in self._labels)
+        label = self._labels.get(answer.label, -1)
+        self._decide(row, Said(label, answer.confidence, answer.logprobs, usd))
 
     def _settle_known(self, row: int) -> bool:
         """Settle a row whose answer was there when the run began; tells whether it was."""
         board = self._board
-        if board is None or not board.answered[row]:
+        if board is None or board.label is None or board.confidence is None or not board.answered[row]:
             return False
         self.progress.reused += 1
-        self._decide(row, float(board.confidence[row]), voted=bool(board.label[row] >= 0))
+        self._decide(row, Said(int(board.label[row]), float(board.confidence[row])))
         return True
 
-    def _decide(self, row: int, confidence: float | None, *, voted: bool) -> None:
+    def _decide(self, row: int, said: Said) -> None:
+        voted = said.label >= 0
         self.progress.answered += 1
         self.progress.failed += not voted
-        stands = standing(voted=voted, confidence=confidence, tie=int(self._tie[row]))
-        forwarded = self._stream.offer(row, stands)
-        if forwarded is not None:
-            self.progress.forwarded += 1
-            self._held.append(forwarded)
         self._voted = self._voted or voted
+        forwarded = self._route.take(row, said)
+        if forwarded is not None:
+            self.forward(forwarded)
+        elif self._held and (self._voted or self._health.worked):
+            self._release()
+
+    def forward(self, row: int) -> None:
+        """Send a row that this link has voted on to the next one, as soon as the link has shown that it works."""
+        self.progress.forwarded += 1
+        self._held.append(row)
         if self._voted or self._health.worked:
             self._release()
 

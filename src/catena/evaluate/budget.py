@@ -32,7 +32,12 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a plan must reach: the cheapest one that is expected to is taken."""
+    """What a plan must reach: the cheapest one that is expected to is taken.
+
+    Args:
+        metric: `accuracy`, `macro_f1`, or `agreement` with a link, where that link's votes stand for gold.
+        value: Above 0, at most 1.
+    """
 
     metric: str
     value: float
@@ -71,9 +76,10 @@ def parse_target(text: str) -> Target:
     Raises:
         InputError: Another metric, or a number outside 0 to 1.
     """
-    found = re.fullmatch(rf"(accuracy|macro_f1)={NUMBER}", text.strip())
+    found = re.fullmatch(rf"(accuracy|macro_f1|agreement)={NUMBER}", text.strip())
     if not found or not 0 < float(found[2]) <= 1:
         raise InputError(
-            f"--target {text}: not a target.", "Write accuracy=0.85 or macro_f1=0.8: above 0, at most 1."
+            f"--target {text}: not a target.",
+            "Write accuracy=0.85, macro_f1=0.8 or agreement=0.9 (with the dearest link): above 0, at most 1.",
         )
     return Target(found[1], float(found[2]))

@@ -2,6 +2,9 @@
 
 The pilot is cut into five parts; calibrators, discounts and weights are learned on four and applied to the fifth. So a
 posterior here is honest: its item had no say in it. What is kept for use later is learned on the whole pilot.
+
+Where one link's votes stand for gold, nothing is learned of that link: it is right by definition, so whatever reaches it
+is right, and it has no say in what other links' votes are worth.
 """
 
 from dataclasses import dataclass
@@ -12,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.aggregate.calibrated import Calibrated
-from catena.confidence.calibrate import Design, design_of, fit_evidence, log_softmax
+from catena.confidence.calibrate import Design, VoteCurve, design_of, fit_evidence, log_softmax
 from catena.confidence.pool import fit_discount, fit_weights, posterior, said
 from catena.evaluate.pilot import Sample, take
 
@@ -23,6 +26,7 @@ Links = tuple[int, ...]
 
 PARTS = 5
 DIGITS = 6
+CERTAIN = 50.0  # nats: more than all other links together can say
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,20 @@ class Judged:
 
 
 class CrossFit:
-    """Every set of up to `most` links on a pilot; `part` says how it is cut, where it is cut already."""
+    """Every set of up to `most` links on a pilot.
 
-    def __init__(self, pilot: Sample, most: int, part: NDArray[np.int64] | None = None) -> None:
+    Args:
+        pilot: Votes, with gold on every item.
+        most: Links in a set.
+        certain: The link whose votes are the gold, if one's are.
+        part: How the pilot is cut, where it is cut already, [n].
+    """
+
+    def __init__(
+        self, pilot: Sample, most: int, certain: int | None = None, part: NDArray[np.int64] | None = None
+    ) -> None:
         votes = pilot.votes
-        self._pilot, self.most = pilot, min(most, len(votes.links))
+        self._pilot, self.most, self.certain = pilot, min(most, len(votes.links)), certain
         self.gold, self.labels = votes.gold, len(votes.labels)
         words = pilot.logprobs
         self.designs: list[Design] = [
@@ -67,7 +80,14 @@ class CrossFit:
         pilot = self._pilot
         names = [pilot.votes.links[j] for j in links]
         words = None if pilot.logprobs is None else pilot.logprobs[links]
-        return CrossFit(take(pilot.votes.chain(names), words, rows, pilot.tie), len(links), self._part[rows])
+        certain = links.index(self.certain) if self.certain in links else None
+        some = take(pilot.votes.chain(names), words, rows, pilot.tie)
+        return CrossFit(some, len(links), certain, self._part[rows])
+
+    @cached_property
+    def _learned(self) -> list[int]:
+        """The links that something is learned of."""
+        return [j for j in range(len(self.designs)) if j != self.certain]
 
     @cached_property
     def sets(self) -> list[Links]:
@@ -89,14 +109,21 @@ class CrossFit:
         """Return the rule of a chain of these links in this order, learned on the whole pilot."""
         parameters, log_prior, evidence, discounts = self._whole
         names = self._pilot.votes.links
-        weights = []
+        weights: list[tuple[float, ...]] = []
         for seen in range(1, len(chain) + 1):
+            if chain[seen - 1] == self.certain:
+                weights.append((*(weights[-1] if weights else ()), 1.0))
+                continue
             so_far = list(chain[:seen])
             found = fit_weights(log_prior, evidence[so_far], self.gold, discounts[seen])
             weights.append(tuple(np.round(found, DIGITS).tolist()))
+        right = VoteCurve(CERTAIN, 0.0, (), (), ((0.0,),) * self.labels)
         return Calibrated(
             log_prior=tuple(np.round(log_prior, DIGITS).tolist()),
-            links={names[j]: self.designs[j].calibrator(parameters[j]) for j in chain},
+            links={
+                names[j]: right if j == self.certain else self.designs[j].calibrator(parameters[j])
+                for j in chain
+            },
             weights=tuple(weights),
             named_only=named_only,
         )
@@ -107,14 +134,15 @@ class CrossFit:
 
     @cached_property
     def _fitted(self) -> tuple[dict[Links, Judged], list[Judged]]:
-        n, votes, links = len(self.gold), self._pilot.votes, range(len(self.designs))
-        label = np.full((len(self.sets), n), -1, np.int16)
-        soft, own = np.zeros((len(self.sets), n)), np.zeros((len(links), n))
+        n, votes, links = len(self.gold), self._pilot.votes, self._learned
+        sets = [each for each in self.sets if self.certain not in each]
+        label = np.full((len(sets), n), -1, np.int16)
+        soft, own = np.zeros((len(sets), n)), np.zeros((len(self.designs), n))
         everyone = np.zeros((n, self.labels))
         for part in range(PARTS):
             here, rest = np.flatnonzero(self._part == part), np.flatnonzero(self._part != part)
             _, log_prior, evidence, discounts = self._learn(rest)
-            for at, chosen in enumerate(self.sets):
+            for at, chosen in enumerate(sets):
                 chances = self._chances(list(chosen), here, rest, log_prior, evidence, discounts[len(chosen)])
                 free = any(self.designs[j].distribution for j in chosen)
                 label[at, here], soft[at, here] = said(chances, votes.label[list(chosen)][:, here], free=free)
@@ -122,10 +150,18 @@ class CrossFit:
                 own[j, here] = picked(
                     np.exp(log_softmax(log_prior + evidence[j, here])), votes.label[j, here]
                 )
-            together = fit_discount(log_prior, evidence[:, rest].sum(0)[None], self.gold[rest])
-            everyone[here] = self._chances(list(links), here, rest, log_prior, evidence, together)
-        judged = {chosen: self._judge(label[at], soft[at], everyone) for at, chosen in enumerate(self.sets)}
-        return judged, [self._judge(votes.label[j], own[j], everyone) for j in links]
+            if not links:
+                continue
+            together = fit_discount(log_prior, evidence[links][:, rest].sum(0)[None], self.gold[rest])
+            everyone[here] = self._chances(links, here, rest, log_prior, evidence, together)
+        judged = {chosen: self._judge(label[at], soft[at], everyone) for at, chosen in enumerate(sets)}
+        if self.certain is not None:
+            right = Judged(self.gold, np.ones(n), np.ones(n), np.ones(n))
+            judged |= {each: right for each in self.sets if self.certain in each}
+        return judged, [
+            judged[j,] if j == self.certain else self._judge(votes.label[j], own[j], everyone)
+            for j in range(len(self.designs))
+        ]
 
     def _chances(
         self,
@@ -148,13 +184,18 @@ class CrossFit:
         gold = self.gold[rows]
         share = (np.bincount(gold, minlength=self.labels) + 1) / (len(gold) + self.labels)
         log_prior = np.log(share)
-        parameters = [fit_evidence(design, self.gold, log_prior, rows) for design in self.designs]
+        parameters = [
+            design.mean if j == self.certain else fit_evidence(design, self.gold, log_prior, rows)
+            for j, design in enumerate(self.designs)
+        ]
         evidence = np.stack(
             [design.inputs @ found for design, found in zip(self.designs, parameters, strict=True)]
         )
         discounts = {1: 1.0}
         for size in range(2, self.most + 1):
-            sets = [list(links) for links in self.sets if len(links) == size]
+            sets = [list(links) for links in self.sets if len(links) == size and self.certain not in links]
+            if not sets:
+                break
             summed = np.stack([evidence[links][:, rows].sum(0) for links in sets])
             discounts[size] = fit_discount(log_prior, summed, gold)
         return parameters, log_prior, evidence, discounts

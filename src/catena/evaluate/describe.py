@@ -1,18 +1,15 @@
-"""What a run did: each link's part in it, what it cost, and how good its labels are."""
+"""What a run did: each link's part in it, and what it cost."""
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from catena.aggregate import RULES
-from catena.engine.results import RunVotes, check_labels, decide_run, run_gold, run_votes
+from catena.engine.results import RunVotes, decide_run, run_votes
 from catena.errors import InputError
-from catena.evaluate.metrics import Scores, score
 from catena.ledger import Ledger
 from catena.task import TaskSpec
 
-__all__ = ["describe_run", "evaluate_run", "progress_of_run"]
+__all__ = ["describe_run", "progress_of_run"]
 
 
 def progress_of_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
@@ -43,7 +40,7 @@ def describe_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
     """
     votes = _finished_votes(ledger, task)
     decision = decide_run(ledger, votes, task)
-    final = decision.labels(task.aggregate, votes.label)
+    final = decision.result(task.aggregate, votes.votes, task.judge()).label()
     kept = np.bincount(decision.kept_by, minlength=len(votes.links))
     links = []
     for j, name in enumerate(votes.links):
@@ -74,69 +71,12 @@ def describe_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
     }
 
 
-def evaluate_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
-    """Return the scores of each link on what it saw, of each aggregate, and of the labels as exported.
-
-    Raises:
-        InputError: The run is not finished, or there is no gold.
-    """
-    votes = _finished_votes(ledger, task)
-    gold = run_gold(ledger, task)
-    if not (gold >= 0).any():
-        raise InputError(
-            f"{ledger.folder}: there is no gold to evaluate against.",
-            "Name its column: data: {gold: COLUMN}.",
-        )
-    decision = decide_run(ledger, votes, task)
-    exported = _exported(ledger, votes)
-    return {
-        "n": len(votes),
-        "labelled": int((exported >= 0).sum()),
-        "failed": int((exported < 0).sum()),
-        "links": [
-            {
-                "link": name,
-                "received": int(decision.reached[j].sum()),
-                **_flat(_on(votes, gold, j, decision.reached[j])),
-            }
-            for j, name in enumerate(votes.links)
-        ],
-        "aggregates": {
-            rule: _flat(score(gold, decision.labels(rule, votes.label), votes.labels)) for rule in RULES
-        },
-        "final": _flat(score(gold, exported, votes.labels)),
-    }
-
-
 def _finished_votes(ledger: Ledger, task: TaskSpec) -> RunVotes:
     if ledger.get("finished") is None:
         raise InputError(
             f"{ledger.folder}: the run is not finished.", "Run the same catena run command to go on."
         )
     return run_votes(ledger, task)
-
-
-def _on(votes: RunVotes, gold: NDArray[np.int16], link: int, here: NDArray[np.bool_]) -> Scores:
-    return score(np.where(here, gold, -1).astype(np.int16), votes.label[link], votes.labels)
-
-
-def _exported(ledger: Ledger, votes: RunVotes) -> NDArray[np.int16]:
-    """Return the labels as they stand in the exported file."""
-    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
-
-    path = check_labels(ledger)
-    index: dict[str | None, int] = {label: at for at, label in enumerate(votes.labels)}
-    batches = pq.ParquetFile(path).iter_batches(columns=["label"])
-    labels = (index.get(label, -1) for batch in batches for label in batch["label"].to_pylist())
-    return np.fromiter(labels, np.int16)
-
-
-def _flat(scores: Scores) -> dict[str, Any]:
-    per_class = {
-        c.label: {"precision": c.precision, "recall": c.recall, "f1": c.f1, "support": c.support}
-        for c in scores.per_class
-    }
-    return {**scores.brief(), "per_class": per_class}
 
 
 def _sum(costs: list[float | None]) -> float | None:

@@ -1,11 +1,13 @@
 """How much of what looks good on a pilot is luck."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["mixed", "overstated"]
+__all__ = ["cuts", "mixed", "wilson"]
 
-RESAMPLES = 200
+CUTS = 40
 
 
 def mixed(soft: NDArray[np.float32], hard: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -29,16 +31,26 @@ def mixed(soft: NDArray[np.float32], hard: NDArray[np.float32]) -> NDArray[np.fl
     return result
 
 
-def overstated(scores: NDArray[np.float32], tie: NDArray[np.uint64]) -> float:
-    """Return by how much the best candidate of a resampled pilot overstates itself, on average.
+def cuts(tie: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return many ways to cut a pilot into halves, each half followed by the other: bool [cuts, n].
 
     Args:
-        scores: Of each candidate on each item, [candidates, n].
-        tie: Seeds the resampling, uint64 [n].
+        tie: Seeds them, uint64 [n].
     """
-    n = scores.shape[1]
+    n = len(tie)
     generator = np.random.Generator(np.random.PCG64([int(part) for part in np.sort(tie)[:4]]))
-    counts = generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float32) / n
-    drawn = counts @ scores.T
-    winner = drawn.argmax(1)
-    return float((drawn[np.arange(RESAMPLES), winner] - scores.mean(1)[winner]).mean())
+    halves = [generator.permutation(n) < n // 2 for _ in range(CUTS)]
+    return np.array([side for half in halves for side in (half, ~half)])
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """Return the 95 % interval of a share seen on n items, which need not be a whole number (Wilson 1927).
+
+    >>> low, high = wilson(0.5, 100)
+    >>> round(low, 3), round(high, 3)
+    (0.404, 0.596)
+    """
+    z = 1.96
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -10,7 +10,7 @@ from catena.data.votes import VoteTable
 from catena.errors import InputError, places
 from catena.routing import ties
 
-__all__ = ["Sample", "choose_pilot", "take"]
+__all__ = ["Sample", "agreeing", "choose_pilot", "dearest", "take"]
 
 FEWEST = 20
 
@@ -107,3 +107,18 @@ def take(
     )
     words = None if logprobs is None else logprobs[:, rows]
     return Sample(part, words, tie[rows])
+
+
+def dearest(votes: VoteTable) -> str:
+    """Return the link that costs most per vote: the one to agree with where there is no gold."""
+    paid = np.nan_to_num(votes.cost_usd).sum(1) / np.maximum(votes.recorded.sum(1), 1)
+    return votes.links[int(paid.argmax())]
+
+
+def agreeing(sample: Sample, link: str) -> Sample:
+    """Return a sample whose gold is what one of its links says; nothing is known where that link has no vote.
+
+    Raises:
+        DataError: No such link.
+    """
+    return replace(sample, votes=replace(sample.votes, gold=sample.votes.chain([link]).label[0]))

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.aggregate.calibrated import CalibratedDecision
+from catena.aggregate import Result
 from catena.data.votes import VoteTable
 from catena.errors import InputError
 from catena.evaluate.budget import Budget, Target
 from catena.evaluate.crossfit import CrossFit
 from catena.evaluate.metrics import Scores, score
-from catena.evaluate.pilot import Sample, take
-from catena.evaluate.planned import CalibratedShare, Planned, run_planned
+from catena.evaluate.pilot import FEWEST, Sample, take
+from catena.evaluate.planned import Planned, run_planned
 from catena.evaluate.prices import Prices, ladder
 from catena.evaluate.reliability import auroc, calibration_error
 from catena.evaluate.search import MOST_LINKS, Candidate, Found, Search
-from catena.routing import ties
+from catena.routing import Policy, ties
 from catena.routing.spend import Spend
 
 __all__ = ["Plan", "Planner", "held_out"]
@@ -52,18 +52,33 @@ class Planner:
     """All plans over one pilot. It sees the pilot and how many other items there are; nothing else.
 
     Args:
-        pilot: Votes of every candidate link, with gold.
+        pilot: Votes of every candidate link, with gold; items without it are not learned from.
         rest: How many items the plan is for.
         seed: Settles ties.
-        metric: `accuracy` or `macro_f1`: what is chosen by.
+        metric: `accuracy`, `macro_f1` or `agreement`: what is chosen by.
+        agree_with: The link whose votes are the pilot's gold (see `pilot.agreeing`): accuracy then means agreement with
+            it. It agrees with itself, at its price; so whatever a chain forwards to it is right, and no plan costs more
+            than it does. None where gold comes from elsewhere: from people, or from a link that is no candidate.
 
     Raises:
-        InputError: A link has no costs.
+        InputError: A link has no costs, or too few items have gold.
     """
 
-    def __init__(self, pilot: Sample, rest: int, seed: int = 0, metric: str = "accuracy") -> None:
-        self.pilot, self._rest, self._seed, self._metric = pilot, rest, seed, metric
-        votes = pilot.votes
+    def __init__(
+        self,
+        pilot: Sample,
+        rest: int,
+        seed: int = 0,
+        metric: str = "accuracy",
+        agree_with: str | None = None,
+    ) -> None:
+        self._ids = tuple(pilot.votes.item_ids.tolist())
+        self.spent = float(np.nansum(pilot.votes.cost_usd))
+        self.pilot, self._rest, self._seed, self.agree_with = _known(pilot), rest, seed, agree_with
+        self._metric = "accuracy" if metric == "agreement" else metric
+        if metric == "agreement" and agree_with is None:
+            raise InputError("agreement needs a link to agree with.", "Without one, accuracy is meant.")
+        votes = self.pilot.votes
         without = [
             name for name, cost in zip(votes.links, votes.cost_usd, strict=True) if np.isnan(cost).all()
         ]
@@ -72,7 +87,8 @@ class Planner:
                 f"no cost_usd on the pilot for: {', '.join(without)}.", "A plan needs prices; 0 is one."
             )
         self.paid = np.nan_to_num(votes.cost_usd)
-        self._fit = CrossFit(pilot, MOST_LINKS)
+        certain = None if agree_with is None else self._at(agree_with, "--target agreement")
+        self._fit = CrossFit(self.pilot, MOST_LINKS, certain)
         self._searches: dict[int | None, Search] = {}
 
     @property
@@ -96,6 +112,8 @@ class Planner:
         Raises:
             InputError: An unknown link, or a budget that pays for no link.
         """
+        if target is not None and (target.metric == "agreement") != (self.agree_with is not None):
+            raise InputError(f"--target {target.metric}: this pilot is made for another metric.")
         reference = self._reference(budget)
         search = self._search(budget, reference)
         asked = self._each(budget, reference)
@@ -165,12 +183,14 @@ class Planner:
         """Return the link whose cost is 1x."""
         if budget is None or budget.link is None:
             return self.best_single
-        if budget.link not in self.pilot.votes.links:
-            raise InputError(
-                f"--budget {budget.said}: no link '{budget.link}'.",
-                f"The links are {', '.join(self.pilot.votes.links)}.",
-            )
+        self._at(budget.link, f"--budget {budget.said}")
         return budget.link
+
+    def _at(self, link: str, asked: str) -> int:
+        links = self.pilot.votes.links
+        if link not in links:
+            raise InputError(f"{asked}: no link '{link}'.", f"The links are {', '.join(links)}.")
+        return links.index(link)
 
     def _each(self, budget: Budget | None, reference: str) -> float | None:
         """Return a budget in USD per item."""
@@ -204,11 +224,11 @@ class Planner:
 
     def _write_down(self, candidate: Candidate, budget: Budget | None, reference: str) -> Planned:
         votes = self.pilot.votes
-        policy = CalibratedShare(
+        policy = Policy(
             share=self.shares(candidate),
             rank_by="calibrated",
             spend=self._spend(candidate, budget, reference),
-            pilot=tuple(votes.item_ids.tolist()),
+            pilot=self._ids,
         )
         chain = tuple(votes.links[j] for j in candidate.links)
         rule = self._fit.rule(candidate.links, named_only=candidate.own)
@@ -229,6 +249,16 @@ class Planner:
         return Spend(usd, follows, times=float(planned / costs[links.index(reference)]), of=reference)
 
 
+def _known(pilot: Sample) -> Sample:
+    """Return the items of a pilot that have gold."""
+    rows = np.flatnonzero(pilot.votes.gold >= 0)
+    if len(rows) < FEWEST:
+        raise InputError(
+            f"the pilot: {len(rows):,} of its items have a label to learn from.", f"Take at least {FEWEST}."
+        )
+    return pilot if len(rows) == len(pilot) else take(pilot.votes, pilot.logprobs, rows, pilot.tie)
+
+
 def exact_counts(reaching: list[int]) -> tuple[str, ...]:
     """Return shares by which exactly these numbers of items reach the links.
 
@@ -241,7 +271,7 @@ def exact_counts(reaching: list[int]) -> tuple[str, ...]:
 
 def held_out(
     plan: Plan, votes: VoteTable, logprobs: NDArray[np.float32] | None, rows: NDArray[np.int64]
-) -> tuple[Sample, CalibratedDecision, dict[str, Any]]:
+) -> tuple[Sample, Result, dict[str, Any]]:
     """Run a plan on items outside its pilot; their gold is used for these figures only.
 
     Args:
@@ -255,9 +285,9 @@ def held_out(
     """
     tie = ties(votes.item_ids.tolist(), plan.planned.seed)
     sample = take(votes, logprobs, rows, tie)
-    decision = run_planned(plan.planned, sample)
+    decision, result = run_planned(plan.planned, sample)
     table = sample.votes.chain(plan.planned.chain)
-    scores = score(sample.votes.gold, decision.label, votes.labels)
+    scores = score(sample.votes.gold, result.label(), votes.labels)
     cost = float(np.nansum(np.where(decision.reached, table.cost_usd, 0.0)))
     compared = float(np.nansum(sample.votes.cost_usd[votes.links.index(plan.reference)]))
     figures = {
@@ -267,4 +297,4 @@ def held_out(
         "cost_share": cost / compared if compared > 0 else None,
         "missing": int((decision.reached & ~table.recorded).sum()),
     }
-    return sample, decision, figures
+    return sample, result, figures

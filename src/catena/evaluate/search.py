@@ -13,9 +13,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from catena.evaluate.contest import MARGIN, Contest
 from catena.evaluate.crossfit import CrossFit, Judged, Links
-from catena.evaluate.luck import mixed, overstated
-from catena.evaluate.prices import Prices
+from catena.evaluate.luck import wilson
+from catena.evaluate.prices import SLACK, Prices
 from catena.routing.spend import follow, foretold
 
 __all__ = ["Candidate", "Found", "Search"]
@@ -27,8 +28,6 @@ SPLITS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 LEAST_FORWARDED = 0.01
 HALVES = 24
 TRACKING = (0.4, 0.9)  # beyond these, 24 halves were unlucky
-MODEL_ERROR = 0.007  # standard deviation of a soft gain around the true one
-MARGIN = 0.07  # a chain must gain this / sqrt(n): 0.4 points at 300 items
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,11 @@ class Found:
 
     Args:
         candidate: The chain and its forwarding.
-        value: Expected metric, lowered by the winner's curse.
+        value: Expected metric, on items that had no say in the choice.
         accuracy: Expected accuracy, likewise.
         low: Lower end of the 95 % interval of the accuracy on the rest.
         high: Upper end.
-        macro_f1: Expected macro-F1.
+        macro_f1: Expected macro-F1, likewise.
         usd: Expected cost per item.
     """
 
@@ -81,6 +80,8 @@ class Search:
         self._least = max(LEAST_FORWARDED, 1 / max(prices.rest, 1))
         self._orders: dict[tuple[int, int], tuple[NDArray[np.int64], Floats]] = {}
         links = range(len(self._means))
+        self._held_back = [prices.held_back(first) for first in links]
+        self._lumps = {(a, b): prices.lump(a, b) for a in links for b in links}
         self._relative = {
             (a, b): foretold(prices.paid[a], self._means[a], self.follows(a, b)) for a in links for b in links
         }
@@ -99,20 +100,34 @@ class Search:
                 continue
             found.append(Candidate((a,), (1.0,)))
             found.append(Candidate((a,), (1.0,), own=True))
-            left = each * (1 - self.prices.held_back(a)) - cost[a]
+            if a == self.fit.certain:  # nothing is left to ask
+                continue
             for b in range(len(cost)):
-                most = 1.0 if left >= cost[b] else left / cost[b]
+                left = self._left(each, a, b)
+                most = 1.0 if left >= cost[b] else left / max(cost[b], 1e-300)
                 if b == a or most < self._least or self.fit.most < 2:
                     continue
                 found.append(Candidate((a, b), (1.0, most)))
-                found += [chain for c in range(len(cost)) for chain in self._of_three(a, b, c, left, most)]
+                if b == self.fit.certain:
+                    continue
+                found += [chain for c in range(len(cost)) for chain in self._of_three(a, b, c, each)]
         return found
 
-    def _of_three(self, a: int, b: int, c: int, left: float, most: float) -> list[Candidate]:
+    def _left(self, each: float, first: int, *later: int) -> float:
+        """Return what a budget leaves for later links, USD per item."""
+        lump = max(self._lumps[first, link] for link in later)
+        last = lump / (each * max(self.prices.rest, 1)) if lump > 0 else 0.0
+        kept = self._held_back[first] + max(0.0, last - SLACK / 2)
+        return each * (1 - kept) - float(self._means[first])
+
+    def _of_three(self, a: int, b: int, c: int, each: float) -> list[Candidate]:
         """Return the ways to divide what is left between the second and the third link."""
         if c in (a, b) or self.fit.most < MOST_LINKS:
             return []
-        cost = self._means.tolist()
+        cost, left = self._means.tolist(), self._left(each, a, b, c)
+        if left < 0:
+            return []
+        most = 1.0 if left >= cost[b] else left / cost[b]
         if left >= cost[b] + cost[c]:
             return [Candidate((a, b, c), (1.0, 1.0, 1.0))]
         least = left / (cost[b] + cost[c])
@@ -162,53 +177,45 @@ class Search:
         if not candidates:
             return None
         said = [self.replay(candidate) for candidate in candidates]
-        hard = np.array([each.hard for each in said], np.float32)
-        scored = mixed(np.array([(each.soft + each.fair) / 2 for each in said], np.float32), hard)
+        contest = Contest(said, np.array([candidate.own for candidate in candidates]))
         if self._metric == "accuracy":
-            scores = scored.mean(1)
+            at = contest.taken(contest.scores)
         else:
             scores = np.array([self._macro_f1(each) for each in said])
-        singles = np.array([candidate.own for candidate in candidates])
-        chain = int(np.where(singles, -1, scores).argmax())
-        single = int(np.where(singles, scores, -1).argmax())
-        gain = self._gain(said[chain], said[single])
-        taken = chain if gain > MARGIN / np.sqrt(len(self._gold)) else single
-        return self._describe(candidates[taken], said[taken], scored, scored[taken], float(scores[taken]))
+            chain, single = contest.finalists(scores)
+            enough = scores[chain] - scores[single] > MARGIN / np.sqrt(len(self._gold))
+            at = chain if enough else single
+        return self._describe(candidates[at], said[at], contest)
 
-    def _gain(self, chain: Judged, single: Judged) -> float:
-        """Return the expected gain of a chain over a single link: soft and hard, each by its precision."""
-        if self._metric == "macro_f1":
-            return self._macro_f1(chain) - self._macro_f1(single)
-        n = len(self._gold)
-        apart = float((chain.hard != single.hard).mean())
-        soft = float((chain.soft + chain.fair - single.soft - single.fair).mean()) / 2
-        hard = float((chain.hard - single.hard).mean())
-        by_model, by_count = MODEL_ERROR**-2, n / max(apart, 1 / n)
-        return (soft * by_model + hard * by_count) / (by_model + by_count)
-
-    def _describe(
-        self,
-        candidate: Candidate,
-        said: Judged,
-        scored: NDArray[np.float32],
-        mine: NDArray[np.float32],
-        value: float,
-    ) -> Found:
-        n = len(self._gold)
-        curse = overstated(scored, self._tie)
-        accuracy = float(mine.mean() + said.hard.mean()) / 2 - curse
-        drawn = accuracy * (1 - accuracy) / max(self.prices.rest, 1)
-        error = 1.96 * float(np.sqrt(self._tracking * said.hard.var() / n + max(drawn, 0.0)))
+    def _describe(self, candidate: Candidate, said: Judged, contest: Contest) -> Found:
+        overstated, hits = contest.left_out(self._tie)
+        sure = float((said.soft == 1).mean()) if self.fit.certain in candidate.links else 0.0
+        accuracy = float(np.clip((said.soft.mean() + said.hard.mean()) / 2 - overstated, sure, 1.0))
+        if self.fit.certain == candidate.links[0]:
+            accuracy = 1.0
+        low, high = self._interval(accuracy, hits, sure)
+        macro_f1 = max(0.0, self._macro_f1(said) - overstated)
         usd = sum(f * self._means[j] for f, j in zip(candidate.forwarded, candidate.links, strict=True))
-        return Found(
-            candidate,
-            value=float(value) - curse,
-            accuracy=accuracy,
-            low=max(0.0, accuracy - error),
-            high=min(1.0, accuracy + error),
-            macro_f1=self._macro_f1(said) - curse,
-            usd=float(usd),
-        )
+        value = accuracy if self._metric == "accuracy" else macro_f1
+        return Found(candidate, value, accuracy, low, high, macro_f1, float(usd))
+
+    def _interval(self, accuracy: float, hits: Floats, sure: float) -> tuple[float, float]:
+        """Return the 95 % interval of the accuracy on the rest.
+
+        It has the width of a count on as many items as the estimate varies like, and holds the chance of the rest too.
+
+        Args:
+            accuracy: What is expected.
+            hits: From `Contest.left_out`.
+            sure: Share of the items that are right by definition.
+        """
+        if sure >= 1:
+            return 1.0, 1.0
+        n, mean = len(hits), float(hits.mean())
+        steady = float(hits.var()) / (mean * (1 - mean)) if 0 < mean < 1 else 1.0
+        items = (1 - sure) / (self._tracking * steady / n + 1 / max(self.prices.rest, 1))
+        low, high = wilson((accuracy - sure) / (1 - sure), items)
+        return sure + (1 - sure) * low, sure + (1 - sure) * high
 
     @cached_property
     def _tracking(self) -> float:

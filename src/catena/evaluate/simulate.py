@@ -1,6 +1,7 @@
 """What a chain would have done: route and aggregate recorded votes, any order, without a single call."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from catena.aggregate import RULES, Decision, decide
 from catena.data.tables import write_table
 from catena.data.votes import VoteTable
 from catena.errors import InputError
-from catena.evaluate.metrics import score
+from catena.evaluate.chance import RandomRouting
+from catena.evaluate.tally import Tally
 from catena.routing import exact_shares, least_first, quotas, ties
 
-__all__ = ["Simulator"]
+__all__ = ["TRIALS", "Simulator"]
+
+TRIALS = 20
 
 
 class Simulator:
@@ -24,9 +28,10 @@ class Simulator:
     def __init__(self, votes: VoteTable, seed: int = 0) -> None:
         self.votes = votes
         self._seed = seed
-        self._draws: list[NDArray[np.int64]] = []
         self._tie = ties(votes.item_ids.tolist(), seed)
         self._order = least_first(votes.voted, votes.confidence, self._tie)
+        self._tally = Tally(votes)
+        self._random: dict[tuple[int, ...], RandomRouting] = {}
 
     def decide(self, chain: Sequence[str], share: Sequence[float | str] | None = None) -> Decision:
         """Route all items through a chain of these links.
@@ -35,47 +40,83 @@ class Simulator:
             DataError: An unknown or repeated link.
             InputError: Shares that don't fit the chain.
         """
-        votes = self.votes.chain(chain)
-        order = self._order[[self.votes.links.index(name) for name in chain]]
-        return decide(votes.voted, votes.confidence, exact_shares(share, len(chain)), self._tie, order)
+        at = self.votes.rows_of(chain)
+        shares = exact_shares(share, len(chain))
+        return decide(self.votes.voted[at], self.votes.confidence[at], shares, self._tie, self._order[at])
 
-    def run(self, chain: Sequence[str], share: Sequence[float | str] | None = None) -> dict[str, Any]:
-        """Return what each link received, kept, forwarded and cost, and how good the labels are."""
-        return self.describe(chain, self.decide(chain, share))
+    def run(
+        self, chain: Sequence[str], share: Sequence[float | str] | None = None, trials: int = TRIALS
+    ) -> dict[str, Any]:
+        """Return what each link received, kept, forwarded and cost, how good the labels are, and what they are held against.
+
+        Args:
+            chain: Links in order.
+            share: What each keeps; equal unless said.
+            trials: How often to route at random; not at all for 0.
+
+        Raises:
+            DataError: An unknown or repeated link.
+            InputError: Shares that don't fit the chain, or a negative number of trials.
+        """
+        found = self.describe(chain, self.decide(chain, share))
+        return found | {"random": self.random(chain, share, trials) if trials else None}
 
     def describe(self, chain: Sequence[str], decision: Decision) -> dict[str, Any]:
-        """Return the figures of a decision, ready for JSON. Costs are those that are known; None where none is."""
-        votes = self.votes.chain(chain)
+        """Return the figures of a decision, ready for JSON. Costs are those that are known; None where none is.
+
+        `oracle` holds two bounds on accuracy: `reached`, an item is right if any link that it reached is; `all`, if any
+        link of the chain is, reached or not.
+        """
+        at = self.votes.rows_of(chain)
         kept = np.bincount(decision.kept_by, minlength=len(chain))
-        links: list[dict[str, Any]] = []
-        for j, name in enumerate(chain):
-            here = decision.reached[j]
-            cost = votes.cost_usd[j][here & votes.recorded[j]]
-            links.append(
-                {
-                    "link": name,
-                    "received": int(here.sum()),
-                    "kept": int(kept[j]),
-                    "forwarded": int(here.sum() - kept[j]),
-                    "failed": int((here & ~votes.voted[j]).sum()),
-                    "missing": int((here & ~votes.recorded[j]).sum()),
-                    "cost_usd": None if np.isnan(votes.cost_usd[j]).all() else float(np.nansum(cost)),
-                }
-            )
+        counts = [self._tally.among(row, decision.reached[j]) for j, row in enumerate(at)]
+        counts += [self._tally.taken(at, decision.source(rule)) for rule in RULES]
+        scores = self._tally.scores(np.array(counts))
+        links = [self._part(row, decision.reached[j], int(kept[j])) | scores[j] for j, row in enumerate(at)]
         costs = [link["cost_usd"] for link in links if link["cost_usd"] is not None]
         return {
             "chain": list(chain),
-            "n": len(votes),
+            "n": len(self.votes),
             "links": links,
-            "aggregates": {
-                rule: score(votes.gold, decision.labels(rule, votes.label), votes.labels).brief()
-                for rule in RULES
-            },
+            "aggregates": dict(zip(RULES, scores[len(chain) :], strict=True)),
+            "oracle": self._oracle(at, decision.reached),
             "cost_usd": float(sum(costs)) if costs else None,
         }
 
+    def _part(self, row: int, here: NDArray[np.bool_], kept: int) -> dict[str, Any]:
+        """Return the part of one link in a chain."""
+        votes, received = self.votes, int(np.count_nonzero(here))
+        known, cost = self._costs[row]
+        return {
+            "link": votes.links[row],
+            "received": received,
+            "kept": kept,
+            "forwarded": received - kept,
+            "failed": received - int(np.count_nonzero(here & votes.voted[row])),
+            "missing": received - int(np.count_nonzero(here & votes.recorded[row])),
+            "cost_usd": float(cost[here].sum()) if known else None,
+        }
+
+    @cached_property
+    def _costs(self) -> list[tuple[bool, NDArray[np.float64]]]:
+        """For each link, whether any cost is known, and the cost of each item, 0 where there is none."""
+        found = []
+        for cost, recorded in zip(self.votes.cost_usd, self.votes.recorded, strict=True):
+            found.append((not np.isnan(cost).all(), np.where(recorded & ~np.isnan(cost), cost, 0.0)))
+        return found
+
+    def _oracle(self, at: Sequence[int], reached: NDArray[np.bool_]) -> dict[str, float | None]:
+        n = int((self.votes.gold >= 0).sum())
+        if not n:
+            return {"reached": None, "all": None}
+        right = self._tally.right[at]
+        return {
+            "reached": int((right & reached).any(0).sum()) / n,
+            "all": int(right.any(0).sum()) / n,
+        }
+
     def random(
-        self, chain: Sequence[str], share: Sequence[float | str] | None = None, trials: int = 20
+        self, chain: Sequence[str], share: Sequence[float | str] | None = None, trials: int = TRIALS
     ) -> dict[str, float | None]:
         """Return accuracy and macro-F1 of routing at random, as means over trials (the paper's baseline, section 4).
 
@@ -88,26 +129,19 @@ class Simulator:
         """
         if trials < 1:
             raise InputError(f"random routing needs at least 1 trial, not {trials}.")
-        votes = self.votes.chain(chain)
-        label = votes.label.copy()
-        for j in range(1, len(chain)):
-            np.copyto(label[j], label[j - 1], where=~votes.voted[j])
-        keeps = [kept for _, kept in quotas(len(votes), exact_shares(share, len(chain)))]
-        keeper, items = np.repeat(np.arange(len(chain)), keeps), np.arange(len(votes))
-        scores = [
-            score(votes.gold, label[keeper[place], items], votes.labels) for place in self._drawn(trials)
-        ]
+        at = self.votes.rows_of(chain)
+        keeps = tuple(kept for _, kept in quotas(len(self.votes), exact_shares(share, len(chain))))
+        if (trials, *keeps) not in self._random:
+            self._random[trials, *keeps] = RandomRouting(
+                self._tally, self.votes.label, keeps, trials, self._seed
+            )
+        scores = self._tally.scores(self._random[trials, *keeps].counts(at))
         return {
-            name: None if scores[0].n == 0 else float(np.mean([getattr(trial, name) for trial in scores]))
-            for name in scores[0].brief()
+            name: None
+            if scores[0][name] is None
+            else float(np.mean(np.array([trial[name] for trial in scores], float)))
+            for name in scores[0]
         }
-
-    def _drawn(self, trials: int) -> list[NDArray[np.int64]]:
-        """Return a random place in the queue for every item, one array per trial."""
-        for trial in range(len(self._draws), trials):
-            generator = np.random.Generator(np.random.PCG64([abs(self._seed), self._seed < 0, trial]))
-            self._draws.append(np.argsort(generator.random(len(self.votes)), kind="stable"))
-        return self._draws[:trials]
 
     def write_labels(self, chain: Sequence[str], decision: Decision, path: Path) -> None:
         """Write item_id, kept_by (a link), and the labels by `last` and by `rank`, in input order."""
@@ -125,7 +159,7 @@ class Simulator:
         write_table(path, table.schema, table.to_batches())
 
     def permutations(
-        self, length: int, share: Sequence[float | str] | None = None
+        self, length: int, share: Sequence[float | str] | None = None, trials: int = TRIALS
     ) -> Iterator[dict[str, Any]]:
         """Run every order of `length` of the links.
 
@@ -135,4 +169,4 @@ class Simulator:
         if not 1 <= length <= len(self.votes.links):
             raise InputError(f"--permutations {length}: the vote table has {len(self.votes.links)} links.")
         for chain in permutations(self.votes.links, length):
-            yield self.run(chain, share)
+            yield self.run(chain, share, trials)

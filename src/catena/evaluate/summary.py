@@ -10,14 +10,19 @@ import numpy as np
 from catena.evaluate.metrics import score
 from catena.evaluate.pilot import Sample
 from catena.evaluate.plan import Plan, Planner
-from catena.evaluate.planned import Rule
 from catena.evaluate.search import Candidate, Found
 
 __all__ = ["summary"]
 
+LESS = 0.99  # of what the reference costs: more is not said to save anything
+
 
 def summary(
-    planner: Planner, plan: Plan, frontier: Sequence[Found], others: Sample, held_out: dict[str, Any]
+    planner: Planner,
+    plan: Plan,
+    frontier: Sequence[Found],
+    others: Sample | None = None,
+    held_out: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return all figures of a plan, ready for JSON.
 
@@ -25,24 +30,26 @@ def summary(
         planner: Made on the pilot.
         plan: What it recommends.
         frontier: From `Planner.frontier`.
-        others: The items that are not in the pilot; their gold is used for figures only.
-        held_out: From `plan.held_out`.
+        others: The items that are not in the pilot, where votes on them are recorded; their gold is used for figures
+            only. Otherwise the best single link is described on the pilot.
+        held_out: From `plan.held_out`, likewise.
     """
     pilot, links = planner.pilot.votes, planner.pilot.votes.links
     one = float(planner.paid[links.index(plan.reference)].mean())
-    spent = float(planner.paid.sum())
+    spent = planner.spent
     policy = msgspec.to_builtins(plan.planned.policy)
     policy.pop("pilot", None)
     return {
         "chain": list(plan.planned.chain),
         "policy": policy,
-        "aggregate": msgspec.to_builtins(Rule(plan.planned.rule)),
+        "aggregate": {"calibrated": msgspec.to_builtins(plan.planned.rule)},
         "reference": plan.reference,
+        "agree_with": planner.agree_with,
         "pilot": {"n": len(pilot), "accuracy": planner.counted(plan.found.candidate), "cost_usd": spent},
         "expected": _expected(plan.found, one) | {"macro_f1": plan.found.macro_f1},
         "held_out": held_out,
-        "best_single": _single(planner.best_single, others),
-        "pays_from_rows": math.ceil(spent / (one - plan.found.usd)) if one > plan.found.usd else None,
+        "best_single": _single(planner.best_single, others or planner.pilot),
+        "pays_from_rows": math.ceil(spent / (one - plan.found.usd)) if plan.found.usd < LESS * one else None,
         "rest_buys_nothing": plan.reached is None
         and plan.asked is not None
         and plan.found.usd < 0.98 * plan.asked,

@@ -320,6 +320,13 @@ class Ledger:
         row = self._db.execute("SELECT answered, failed FROM totals WHERE link = ?", (link,)).fetchone()
         return (int(row[0]), int(row[1])) if row else (0, 0)
 
+    def asked(self, link: int, n: int) -> NDArray[np.bool_]:
+        """Return which rows have an answer of a link, bool [n]."""
+        asked = np.zeros(n, bool)
+        for (row,) in self._db.execute("SELECT row FROM asked WHERE link = ? AND row < ?", (link, n)):
+            asked[row] = True
+        return asked
+
     def votes_count(self, link: int) -> int:
         """Return how many votes and failures of a link are stored."""
         row = self._db.execute("SELECT votes FROM totals WHERE link = ?", (link,)).fetchone()
@@ -359,6 +366,26 @@ class Ledger:
             if vote[3] is not None:
                 confidence[row] = vote[3]
         return asked, label, confidence
+
+    def scored(
+        self, link: int, labels: int, n: int
+    ) -> tuple[NDArray[np.float32] | None, NDArray[np.float64]]:
+        """Return, for one link: log-probabilities of the labels, [n, K], and what each row's vote costs in USD, [n].
+
+        NaN where there is none. A vote that rows share costs each of them all.
+
+        Args:
+            link: Its number.
+            labels: K; 0 where log-probabilities are not wanted: then there are none.
+            n: Rows.
+        """
+        logprobs = np.full((n, labels), np.nan, np.float32) if labels else None
+        cost = np.full(n, np.nan)
+        for row, vote in self._votes(link, n=n):
+            cost[row] = np.nan if vote[10] is None else vote[10]
+            if logprobs is not None and vote[5] is not None:
+                logprobs[row] = np.frombuffer(vote[5], "<f8")
+        return logprobs, cost
 
     def _votes(
         self, link: int, n: int | None = None, more: str = "", tables: str = ""

@@ -3,20 +3,27 @@
 An item's place is its doubt (1 - posterior) per expected dollar at the next link. What the next link will charge is
 foretold from what the first one charged for the same item: both follow the length of the text. Votes are bought in
 that order, step by step; before each step, what was really spent so far is known, so the cap holds although prices are
-only foretold. Everything follows from votes, seed and plan, never from timing.
+only foretold. Large sets go block by block in input order, each with what the blocks before it have left. Everything
+follows from votes, seed, plan and input order, never from timing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from fractions import Fraction
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Spend", "allotted", "buy_within", "doubt_first", "follow", "foretold"]
+__all__ = ["Spend", "allotted", "buy_within", "doubt_first", "follow", "foretold", "spending"]
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Buying = Generator[Rows, Floats, float]
 
-STEPS = 64  # at least, to buy all items that reach a link
+BLOCK = 16_384  # items that are ranked together
+STEPS = 8  # at least, to buy all items that reach a link; each is one more wait for a whole step of calls
+FEWER = 4  # in all blocks but the last, whose rests are carried on
+REST = 0.01  # of the items that reach a link: what is left to the next block rather than bought one by one
 CHEAPEST = 0.05  # of the mean: no call is foretold to cost less
 
 
@@ -73,11 +80,8 @@ def doubt_first(sure: Floats, price: Floats, tie: NDArray[np.uint64]) -> NDArray
     return order
 
 
-def buy_within(order: NDArray[np.int64], price: Floats, paid: Floats, cap: float) -> int:
-    """Return how many items from the front of the order are bought before the cap.
-
-    Each step buys a 64th of the items or half of what the rest of the cap is foretold to pay for, whichever is less, and
-    at least one item. So steps shrink to single items towards the cap, and what was foretold wrongly costs little.
+def buy_within(order: Rows, price: Floats, paid: Floats, cap: float) -> int:
+    """Return how many items from the front of the order are bought before the cap, all at once (see `buying`).
 
     Args:
         order: Item indices, first things first.
@@ -85,19 +89,84 @@ def buy_within(order: NDArray[np.int64], price: Floats, paid: Floats, cap: float
         paid: What each item really costs once bought; looked at only for what was bought.
         cap: USD.
     """
+    buyer, bought, sent = buying(order, price, cap), 0, None
+    try:
+        while True:
+            step = next(buyer) if sent is None else buyer.send(sent)
+            bought, sent = bought + len(step), paid[step]
+    except StopIteration:
+        return bought
+
+
+def buying(order: Rows, price: Floats, cap: float, steps: int = STEPS, rest: float = 0.0) -> Buying:
+    """Yield the items to buy, step by step; is sent what each step really cost, [step], and returns the sum, USD.
+
+    Each step buys an eighth of the items or half of what the rest of the cap is foretold to pay for, whichever is less, and
+    at least one item. So steps shrink to single items towards the cap, and what was foretold wrongly costs little.
+
+    Args:
+        order: Item indices, first things first.
+        price: Foretold USD of each item, indexed as the items are.
+        cap: USD.
+        steps: Into how many steps all items are cut, at least.
+        rest: Stop where the cap is foretold to pay for no more than this share of the items.
+    """
     bill = np.concatenate([[0.0], np.cumsum(price[order])])
     bought, spent = 0, 0.0
     while bought < len(order):
         ends = bill[bought] + (cap - spent) * (1 + 1e-9)
         fits = int(np.searchsorted(bill, ends, "right")) - 1 - bought
-        if fits <= 0:
+        if fits <= rest * len(order) and (fits <= 0 or bought + fits < len(order)):
             break
-        step = min(-(-fits // 2), -(-len(order) // STEPS))
-        spent += float(paid[order[bought : bought + step]].sum())
-        bought += step
-    return bought
+        step = order[bought : bought + min(-(-fits // 2), -(-len(order) // steps))]
+        spent += float((yield step).sum())
+        bought += len(step)
+    return spent
 
 
 def allotted(cap: float, planned: Sequence[float]) -> float:
     """Return the part of what is left that goes to the next link: as planned spending divides."""
     return cap * planned[0] / sum(planned) if sum(planned) > 0 else 0.0
+
+
+def spending(
+    spend: Spend,
+    chain: Sequence[str],
+    shares: Sequence[Fraction],
+    tie: NDArray[np.uint64],
+    block: int = BLOCK,
+) -> Generator[tuple[int, Rows], tuple[Floats, Floats], None]:
+    """Yield (link, rows) whose votes of that link are wanted; is sent where these stand now and what they cost, USD.
+
+    Each block of items in input order goes through the whole chain before the next one begins, with what is left.
+
+    Args:
+        spend: The cap, and what votes are foretold to cost.
+        chain: Names of the links in order.
+        shares: What each link keeps, in terms of planned spending.
+        tie: Settles ties, uint64 [n].
+        block: Items that are ranked together.
+    """
+    planned = [float(sum(shares[j:])) * spend.usd[name] for j, name in enumerate(chain)]
+    left = 0.0
+    for start in range(0, len(tie), block):
+        rows = np.arange(start, min(start + block, len(tie)))
+        steps, rest = (STEPS, 0.0) if rows[-1] == len(tie) - 1 else (FEWER, REST)
+        sure, first = yield 0, rows
+        left += spend.cap(chain[0], first) - float(first.sum())
+        for j, name in enumerate(chain[1:], 1):
+            price = spend.price(name, chain[0], first)
+            order = doubt_first(sure, price, tie[rows])
+            buyer = buying(order, price, allotted(max(left, 0.0), planned[j:]), steps, rest)
+            bought, stands, sent = [np.zeros(0, np.int64)], [np.zeros(0)], None
+            try:
+                while True:
+                    step = next(buyer) if sent is None else buyer.send(sent)
+                    value, sent = yield j, rows[step]
+                    bought.append(step)
+                    stands.append(value)
+            except StopIteration as end:
+                left -= end.value
+            at = np.concatenate(bought)
+            inorder = np.argsort(at)
+            rows, first, sure = rows[at[inorder]], first[at[inorder]], np.concatenate(stands)[inorder]

@@ -6,10 +6,15 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Standing", "least_first", "standing", "ties"]
+__all__ = ["FAILED", "SURE", "UNSURE", "Standing", "least_first", "standing", "standings", "ties"]
+
+FAILED, UNSURE, SURE = range(3)
+"""How far a vote can be relied on: not there; without a confidence, or for a label that its link is weak on; the others."""
+
+NOTHING = float("-inf")
 
 Standing = tuple[int, float, int]
-"""Rises with sureness: (0 failed, 1 voted without confidence, 2 voted with one), the confidence, a seeded hash."""
+"""Rises with sureness: the kind (FAILED, UNSURE, SURE), the confidence, a seeded hash."""
 
 
 def ties(ids: Iterable[str], seed: int) -> NDArray[np.uint64]:
@@ -21,13 +26,36 @@ def ties(ids: Iterable[str], seed: int) -> NDArray[np.uint64]:
     return np.frombuffer(digests, ">u8").astype(np.uint64)
 
 
-def standing(*, voted: bool, confidence: float | None, tie: int) -> Standing:
-    """Return where one vote stands. A failed vote ranks below one without confidence, that below all others."""
+def standing(*, voted: bool, confidence: float | None, tie: int, weak: bool = False) -> Standing:
+    """Return where one vote stands. A failed vote ranks below one without confidence, that below all others.
+
+    Args:
+        voted: Whether there is a label.
+        confidence: NaN or None where there is none.
+        tie: From `ties`.
+        weak: Whether the link is weak on the label that it named.
+    """
     if not voted:
-        return (0, 0.0, tie)
+        return (FAILED, 0.0, tie)
     if confidence is None or confidence != confidence:  # noqa: PLR0124 - NaN
-        return (1, 0.0, tie)
-    return (2, confidence, tie)
+        return (UNSURE, NOTHING, tie)
+    return (UNSURE if weak else SURE, confidence, tie)
+
+
+def standings(
+    voted: NDArray[np.bool_], confidence: NDArray[np.float64], weak: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Return where many votes of one link stand, without their hashes: kinds, int8 [n], and values, float64 [n].
+
+    Args:
+        voted: Whether there is a label, bool [n].
+        confidence: NaN where there is none, [n].
+        weak: Whether the link is weak on the label that it named, bool [n].
+    """
+    without = np.isnan(confidence)
+    doubted = without if weak is None else without | weak
+    kind = np.where(voted, np.where(doubted, UNSURE, SURE), FAILED).astype(np.int8)
+    return kind, np.where(voted, np.where(without, NOTHING, confidence), 0.0)
 
 
 def least_first(

@@ -10,7 +10,7 @@ from catena.routing import Standing, least_first, standing, ties
 from catena.testing.check import BrokenContract, shown
 
 if TYPE_CHECKING:
-    from catena.engine.stage import Stream
+    from catena.engine.routes import Stream
 
 __all__ = ["check_policy"]
 

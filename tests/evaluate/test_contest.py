@@ -1,0 +1,70 @@
+"""Which candidate is taken, and what such a choice is worth."""
+
+import numpy as np
+import pytest
+
+from catena.evaluate.contest import Contest
+from catena.evaluate.crossfit import Judged
+from catena.evaluate.luck import cuts, wilson
+from catena.evaluate.prices import off_by
+
+TIE = np.arange(300, dtype=np.uint64)
+
+
+def guesses(count, n=300, soft=0.5):
+    """Candidates that are right half of the time, by chance, and say so."""
+    rng = np.random.default_rng(0)
+    hard = (rng.random((count, n)) < 0.5).astype(float)
+    return [Judged(np.zeros(n, np.int16), np.full(n, soft), np.full(n, soft), each) for each in hard]
+
+
+def test_cuts_are_halves():
+    """Each item is on one side of each cut, and sides are equal."""
+    found = cuts(TIE)
+    assert (found.sum(1) == 150).all()
+    assert (found[::2] ^ found[1::2]).all()
+
+
+def test_luck_is_taken_off():
+    """The luckiest of 200 guesses looks better than it is; what is left is what it is worth elsewhere."""
+    said = guesses(200)
+    contest = Contest(said, np.zeros(200, bool))
+    lucky = said[int(np.argmax([each.hard.mean() for each in said]))]
+    overstated, hits = contest.left_out(TIE)
+    assert lucky.hard.mean() > 0.57
+    expected = contest.even[contest.taken(contest.scores)].mean() - overstated
+    assert expected < 0.54
+    assert hits.mean() < 0.54
+
+
+def test_boasts_are_taken_off():
+    """Posteriors of .9 that are right half of the time: most of that is overstated; mean of both less that is near the truth."""
+    said = guesses(1, soft=0.9)
+    overstated, _ = Contest(said, np.zeros(1, bool)).left_out(TIE)
+    expected = (0.9 + said[0].hard.mean()) / 2 - overstated
+    assert said[0].hard.mean() < expected < 0.62
+
+
+def test_a_small_gain_is_not_taken():
+    """A chain that expects a tenth of a point more than the single link does not replace it; three points do."""
+    right = np.repeat([1.0, 0.0], 150)
+    for more, taken in ((0.001, 0), (0.03, 1)):
+        said = [Judged(np.zeros(300, np.int16), soft, soft, right) for soft in (right / 2, right / 2 + more)]
+        contest = Contest(said, np.array([True, False]))
+        assert contest.taken(contest.scores) == taken
+
+
+def test_wilson_stays_within_bounds():
+    """Also where nothing, or everything, was seen."""
+    assert wilson(1.0, 50) == pytest.approx((1 / (1 + 1.96**2 / 50), 1.0))
+    assert wilson(0.0, 50)[0] == 0.0
+    low, high = wilson(0.7, 1e6)
+    assert high - low < 0.002
+
+
+def test_tails_widen_the_bound():
+    """A few dear calls say that dearer ones were missed: the bound is wider than for even spread."""
+    even = np.tile([0.0, 2.0], 150)
+    tailed = np.r_[np.zeros(297), 100.0, 100.0, 100.0]
+    assert off_by(even, 1000) / even.std() < 0.9 * off_by(tailed, 1000) / tailed.std()
+    assert off_by(np.ones(300), 1000) == 0.0
