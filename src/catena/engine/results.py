@@ -167,6 +167,7 @@ def write_labels(
     votes = run_votes(ledger, task)
     decision = decide_run(ledger, votes, task, provisional=provisional)
     result = decision.result(task.aggregate, votes.votes, task.judge())
+    kept_by = decision.kept_by
     del decision
     fields = _fields(ledger, task)
     same = {
@@ -177,7 +178,7 @@ def write_labels(
     schema = pa.schema(
         [*[(name, pa.string()) for name in inputs], *[(names[name], kind) for name, kind in fields.items()]]
     )
-    rows = _rows(ledger, task, votes, result, "provisional" if provisional else "labelled")
+    rows = _rows(ledger, task, votes, result, kept_by, "provisional" if provisional else "labelled")
     if join:
         batches = _joined(ledger, task, rows, inputs, schema)
     else:
@@ -200,7 +201,12 @@ def _fields(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
 
 
 def _rows(
-    ledger: Ledger, task: TaskSpec, votes: RunVotes, result: Result, labelled: str
+    ledger: Ledger,
+    task: TaskSpec,
+    votes: RunVotes,
+    result: Result,
+    kept_by: NDArray[np.int16],
+    labelled: str,
 ) -> Iterator[list[Any]]:
     """Yield blocks of the result's columns, in the order of `_fields`."""
     whole = ledger.get("id_type") == "int64"
@@ -218,7 +224,7 @@ def _rows(
             numbers(confidence, none | np.isnan(confidence)),
             links.take(numbers(at, none)),
             texts(np.where(none, "failed", labelled).tolist()),
-            _reasons(ledger, votes.links, start, none),
+            _reasons(ledger, votes.links, start, none, kept_by[rows]),
         ]
         yield columns + ([texts(gold for *_, gold in block)] if task.data.gold else [])
         start = stop
@@ -247,12 +253,21 @@ def _given(item: Item, task: TaskSpec) -> dict[str, Any]:
     return {**item.fields, **{name: value for name, value in own.items() if name is not None}}
 
 
-def _reasons(ledger: Ledger, links: Sequence[str], start: int, failed: NDArray[np.bool_]) -> Any:
-    """Return why rows from `start` on failed, as the latest link that was asked says; null for the others."""
+def _reasons(
+    ledger: Ledger,
+    links: Sequence[str],
+    start: int,
+    failed: NDArray[np.bool_],
+    kept_by: NDArray[np.int16],
+) -> Any:
+    """Return why rows from `start` on failed, as the latest link that they reached says; null for the others.
+
+    A link may have been asked by an earlier decision about rows that do not reach it now.
+    """
     reasons: list[str | None] = ["no link has seen it" if fails else None for fails in failed.tolist()]
     numbers = ledger.links() if failed.any() else {}
-    for name in links if numbers else ():
+    for at, name in enumerate(links if numbers else ()):
         for row, message in ledger.failures(numbers[name][0], start, start + len(failed)):
-            if failed[row - start]:
+            if failed[row - start] and at <= kept_by[row - start]:
                 reasons[row - start] = f"link '{name}': {message}"
     return texts(reasons)
