@@ -119,6 +119,20 @@ def test_changed_decision_re_decides(provider, tmp_path, change):
     assert label_bytes(tmp_path / "r") == label_bytes(tmp_path / "new")
 
 
+def test_a_reason_is_that_of_a_link_the_row_reaches(provider, tmp_path):
+    """What a link said of a row under an earlier decision is no reason where the row does not reach it now."""
+    rows = rows_of([*texts(4), *[""] * 12])
+    links = [openai(provider, "small"), openai(provider, "big")]
+    execute(chain_task(*links, data=ID), rows, tmp_path / "r")
+    again = execute(chain_task(*links[::-1], data=ID), rows, tmp_path / "r")
+    new = execute(chain_task(*links[::-1], data=ID), rows, tmp_path / "new")
+    assert again == new
+    assert {row["reason"] for row in new} == {
+        None,
+        *(f"link '{name}': the text is empty" for name in ("small", "big")),
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "said", "more"),
     [
