@@ -29,7 +29,10 @@ def byte_tokenizer(template=None, *, closed=False):
     made.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     made.train_from_iterator(
-        CORPUS, trainers.BpeTrainer(vocab_size=400, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
+        CORPUS,
+        trainers.BpeTrainer(
+            vocab_size=400, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+        ),
     )
     if closed:
         made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 2)])
@@ -55,7 +58,11 @@ def piece_tokenizer(template=None):
     made.train_from_iterator(
         CORPUS,
         trainers.UnigramTrainer(
-            vocab_size=300, special_tokens=[*SPECIAL, "<unk>"], unk_token="<unk>", initial_alphabet=letters, show_progress=False
+            vocab_size=300,
+            special_tokens=[*SPECIAL, "<unk>"],
+            unk_token="<unk>",
+            initial_alphabet=letters,
+            show_progress=False,
         ),
     )
     return PreTrainedTokenizerFast(
@@ -77,11 +84,15 @@ def made_model(kind, tokenizer, folder, **options):
     torch.manual_seed(0)
     ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     config = getattr(transformers, f"{kind}Config")(vocab_size=len(tokenizer), **ids, **SIZES[kind] | options)
-    auto = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
+    auto = (
+        transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
+    )
     model = auto.from_config(config)
     for name, weight in model.named_parameters():
         if weight.dim() > 1:  # larger than usual, so that every token read shows in what is said
-            spread = 1.0 if "embed" in name or "shared" in name or "wte" in name else 2.0 / weight.shape[1] ** 0.5
+            spread = (
+                1.0 if "embed" in name or "shared" in name or "wte" in name else 2.0 / weight.shape[1] ** 0.5
+            )
             torch.nn.init.normal_(weight, std=spread)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

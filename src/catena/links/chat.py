@@ -3,7 +3,7 @@
 A tokenizer with a chat template says it all: the template is filled in once with a question and an answer, and what it
 puts between the two is what a label follows (the assistant's header, a space, an empty thought), and what it puts behind
 the answer ends it. Without a template the model goes on with the text: a space, then the label, then the end of the text or
-of the line.
+of the line. A decoder of its own (sequence to sequence) begins with the label, and only the end of the text ends it.
 """
 
 import re
@@ -27,10 +27,11 @@ class Chat:
         ends: Tokens at which the model stops.
         where: Begins the message of an error.
         template: Whether to use the tokenizer's chat template, where it has one.
+        apart: Whether the answer is a text of its own.
     """
 
     def __init__(
-        self, tokenizer: Any, system: str, ends: Sequence[int], where: str, *, template: bool = True
+        self, tokenizer: Any, system: str, ends: Sequence[int], where: str, *, template: bool, apart: bool
     ) -> None:
         self._where = where
         self.templated = bool(template and getattr(tokenizer, "chat_template", None))
@@ -38,7 +39,8 @@ class Chat:
             self._before, self._between, closing = self._shape(tokenizer, system)
         else:
             self._before, self._between, closing = f"{system}\n\n" if system else "", " ", ""
-        self.ends = tuple(dict.fromkeys([*ends, *self._further_ends(tokenizer, closing)]))
+        further = [] if apart else self._further_ends(tokenizer, closing)
+        self.ends = tuple(dict.fromkeys([*ends, *further]))
         if not self.ends:
             raise LinkError(
                 f"{where}: the model names no token that ends a text, so `no` can't be told from `none`.",

@@ -81,7 +81,9 @@ class Scorer:
                 some = [sequences[n] for n in at[start : start + rows]]
                 logits = self.rows(prompt, some)
                 for n, row in enumerate(some):
-                    found[at[start + n]] = _follow(logits[n : n + 1], Tree([row]), ends)[0, 0]
+                    found[at[start + n]] = _follow(
+                        logits[n : n + 1, 0], logits[n : n + 1, 1:], Tree([row]), ends
+                    )[0, 0]
         return found
 
     def rows(self, prompt: Tokens, sequences: Sequence[Tokens]) -> Any:
@@ -137,7 +139,9 @@ class CausalScorer(Scorer):
         lengths = self.tensor([len(prompt) for prompt in prompts])
         tails = [prompt[shared:] for prompt in prompts]
         width = max(map(len, tails))
-        positions = torch.arange(shared, shared + width, device=lengths.device) + (lengths[:, None] - shared - width)
+        positions = torch.arange(shared, shared + width, device=lengths.device) + (
+            lengths[:, None] - shared - width
+        )
         real = torch.cat([torch.ones_like(positions[:, :1]).expand(-1, shared) > 0, positions >= shared], 1)
         first = self._logits(
             1,
@@ -146,12 +150,12 @@ class CausalScorer(Scorer):
             position_ids=positions.clamp(min=0),
             use_cache=True,
             **{self._cache: cache},
-        )
+        )[:, 0]
         found = []
         for part in self.parts(sequences, len(prompts)):
             tree = Tree(part)
             logits = self._behind(cache, real, lengths, tree)
-            found.append(_follow(torch.cat([first, logits], 1), tree, ends))
+            found.append(_follow(first, logits, tree, ends))
             _crop(cache, real.shape[1])
         return np.concatenate(found, 1)
 
@@ -194,15 +198,17 @@ class Seq2SeqScorer(Scorer):
         for part in self.parts(sequences, len(prompts)):
             starts = [(self._start, *sequence) for sequence in part]
             blocks = Tree(starts, merge=False)
-            kept = [0, *(node for node, parent in enumerate(blocks.parents) if parent >= 0)]
+            kept = [node for node, parent in enumerate(blocks.parents) if parent >= 0]
             logits = self._model(
                 encoder_outputs=read,
                 attention_mask=real,
                 decoder_input_ids=self.tensor([blocks.tokens]).expand(len(prompts), -1),
-                decoder_attention_mask=self.mask(self.tensor(blocks.paths())[None]).expand(len(prompts), -1, -1, -1),
+                decoder_attention_mask=self.mask(self.tensor(blocks.paths())[None]).expand(
+                    len(prompts), -1, -1, -1
+                ),
                 use_cache=False,
             ).logits
-            found.append(_follow(logits[:, kept], Tree(part, merge=False), ends))
+            found.append(_follow(logits[:, 0], logits[:, kept], Tree(part, merge=False), ends))
         return np.concatenate(found, 1)
 
     def rows(self, prompt: Tokens, sequences: Sequence[Tokens]) -> Any:
@@ -216,22 +222,33 @@ class Seq2SeqScorer(Scorer):
         return int(self._model.config.decoder_start_token_id)
 
 
-def _follow(logits: Any, tree: Tree, ends: Sequence[int]) -> Floats:
+def _follow(first: Any, logits: Any, tree: Tree, ends: Sequence[int]) -> Floats:
     """Return the log-probability of each sequence of a tree and an end behind it, [prompts, sequences].
 
     Args:
-        logits: [prompts, 1 + nodes, vocabulary]; the first is what follows the prompt, the others what follows each node.
+        first: The logits of what follows each prompt, [prompts, vocabulary].
+        logits: The logits of what follows each node, [prompts, nodes, vocabulary].
         tree: The sequences.
         ends: The tokens that end one.
     """
-    logits = logits.float()
-    norms = logits.logsumexp(-1)
-    before = [parent + 1 for parent in tree.parents]
-    after = [leaf + 1 for leaf in tree.leaves]
-    steps = logits[:, before, tree.tokens] - norms[:, before]
-    end = logits[:, after][..., list(ends)].logsumexp(-1) - norms[:, after]
-    sums: Floats = _numbers(steps) @ tree.paths()[tree.leaves].T + _numbers(end)
+    steps = np.empty((len(first), len(tree.tokens)))
+    begin = [node for node, parent in enumerate(tree.parents) if parent < 0]
+    later = [node for node, parent in enumerate(tree.parents) if parent >= 0]
+    before = [tree.parents[node] for node in later]
+    norms = _norms(logits)
+    steps[:, begin] = _numbers(first[:, [tree.tokens[node] for node in begin]] - _norms(first)[:, None])
+    steps[:, later] = _numbers(logits[:, before, [tree.tokens[node] for node in later]] - norms[:, before])
+    leaves = [[leaf] for leaf in tree.leaves]
+    end = _numbers(logits[:, leaves, list(ends)].float().logsumexp(-1) - norms[:, tree.leaves])
+    sums: Floats = steps @ tree.paths()[tree.leaves].T + end
     return sums
+
+
+def _norms(logits: Any) -> Any:
+    """Return the log of each softmax's denominator; prompt by prompt, as a row fits the processor's cache."""
+    import torch  # noqa: PLC0415 - heavy
+
+    return torch.stack([row.float().logsumexp(-1) for row in logits])
 
 
 def _numbers(logprobs: Any) -> Floats:

@@ -77,7 +77,7 @@ class LabelTokens:
         return self._continuations("", ())
 
     def _continuations(self, text: str, ids: Tokens) -> Continuations:
-        spaced = not text or text[-1:].isspace()  # a further space would be a second one, or none
+        spaced = text[-1:] in {"", " "}  # a further space would be a second one, or none
         written = [
             (owner, tuple(self._encode(text + spelling)))
             for owner, label in enumerate(self._labels)
@@ -115,7 +115,12 @@ class Tree:
     """
 
     def __init__(self, sequences: Sequence[Tokens], *, merge: bool = True) -> None:
-        self.tokens, self.parents, self.depths, self.leaves = list[int](), list[int](), list[int](), list[int]()
+        self.tokens, self.parents, self.depths, self.leaves = (
+            list[int](),
+            list[int](),
+            list[int](),
+            list[int](),
+        )
         children: dict[tuple[int, int], int] = {}
         for sequence in sequences:
             node = -1

@@ -4,19 +4,16 @@ from collections.abc import Sequence
 
 from catena.links.chat import Chat
 from catena.links.checkpoint import Checkpoint
-from catena.links.label_scores import CausalScorer, Scorer, Seq2SeqScorer
 from catena.links.label_tokens import Continuations, LabelTokens, Spellings, Tokens
 from catena.types import Failure
 
 __all__ = ["Question", "Questions"]
 
-TRIALS = ("What is it?", "What is it, all in all, if you look at the whole of it?")
-
 Question = tuple[Tokens, Continuations]
 
 
 class Questions:
-    """How prompts become tokens for one model, and the model.
+    """How prompts become tokens for one model.
 
     Args:
         checkpoint: The model's files.
@@ -40,29 +37,27 @@ class Questions:
         context: int | None,
     ) -> None:
         self._checkpoint = checkpoint
-        self._chat = Chat(checkpoint.tokenizer, system, checkpoint.ends, where, template=chat)
+        self._chat = Chat(
+            checkpoint.tokenizer, system, checkpoint.ends, where, template=chat, apart=checkpoint.seq2seq
+        )
         self.ends = self._chat.ends
         self._context = context or checkpoint.context()
         self._tokens = LabelTokens(labels, spellings, self._encode, where)
         self._alone = self._tokens.alone() if checkpoint.seq2seq else None
+        begin = checkpoint.tokenizer.bos_token_id
+        self._nothing = (
+            self.ends[0] if begin is None else begin,
+        )  # what stands for a question without tokens
 
-    def load(self) -> tuple[Scorer, str]:
-        """Load the model and try it; return what scores with it, and its name."""
-        model = self._checkpoint.weights()
-        kind = Seq2SeqScorer if self._checkpoint.seq2seq else CausalScorer
-        scorer = kind(model, self._checkpoint.reach())
-        trials = self.questions(TRIALS)
-        scorer.try_on([prompt for prompt, _ in trials], trials[0][1].sequences, self.ends)
-        return scorer, self._checkpoint.identity(model)
-
-    def questions(self, prompts: Sequence[str]) -> list[Question]:
+    def read(self, prompts: Sequence[str]) -> list[Question]:
         """Return the tokens of each prompt up to the label, and those of the labels behind it."""
         if self._alone is not None:
             texts = [self._chat.text(prompt).rstrip() for prompt in prompts]
             rows = self._checkpoint.tokenizer(texts, verbose=False)["input_ids"]
             return [(tuple(row), self._alone) for row in rows]
         texts = [self._chat.text(prompt) for prompt in prompts]
-        return [self._tokens.after(text, ids) for text, ids in zip(texts, self._ids(texts), strict=True)]
+        read = [self._tokens.after(text, ids) for text, ids in zip(texts, self._ids(texts), strict=True)]
+        return [(ids or self._nothing, behind) for ids, behind in read]
 
     def too_long(self, question: Question) -> Failure | None:
         """Return the failure of a question that the model can't read whole."""
@@ -70,7 +65,9 @@ class Questions:
         length = len(prompt) + (0 if self._alone else max(map(len, continuations.sequences)))
         if self._context is None or length <= self._context:
             return None
-        return Failure("too_long", f"{length:,} tokens are more than the {self._context:,} of the model's context")
+        return Failure(
+            "too_long", f"{length:,} tokens are more than the {self._context:,} of the model's context"
+        )
 
     def _encode(self, text: str) -> Tokens:
         if not self._checkpoint.seq2seq:

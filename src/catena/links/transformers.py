@@ -5,21 +5,19 @@ ends there; the log-probabilities of a vote are those of the closed label set, s
 """
 
 import asyncio
-import gc
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.errors import LinkError
 from catena.links.checkpoint import Checkpoint, Source
 from catena.links.identity import fingerprint
-from catena.links.label_scores import Scorer
-from catena.links.label_tokens import Continuations, Spellings, Tokens
-from catena.links.lengths import batches
+from catena.links.label_scores import CausalScorer, Seq2SeqScorer
+from catena.links.label_tokens import Continuations, Spellings
+from catena.links.passes import Passes, free
 from catena.links.questions import Questions
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec, convert
@@ -28,7 +26,7 @@ from catena.types import Answer, Capabilities, Failure, Usage, Vote
 __all__ = ["TransformersLink", "open_link"]
 
 DIGITS = 5  # of a log-probability; the further ones depend on what is in the same batch
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+TRIALS = ("What is it?", "What is it, all in all, if you look at the whole of it?")
 
 Scores = NDArray[np.float64]
 
@@ -72,10 +70,10 @@ class TransformersLink:
         self._labels = tuple(task.labels)
         self._system = task.system or ""
         self._where = where
+        self._checkpoint: Checkpoint | None = None
         self._questions: Questions | None = None
-        self._scorer: Scorer | None = None
+        self._passes: Passes | None = None
         self._model = ""
-        self._tokens = settings.pass_tokens
 
     def most(self, prompt: str) -> Usage | None:  # noqa: ARG002
         """Return that it costs nothing: it runs here."""
@@ -85,8 +83,9 @@ class TransformersLink:
         """Read the model's configuration and tokenizer, not yet its weights; see `types.Link`."""
         if self._questions is None:
             said = self._settings
+            self._checkpoint = Checkpoint(said, self._where)
             self._questions = Questions(
-                Checkpoint(said, self._where),
+                self._checkpoint,
                 self._labels,
                 self._system,
                 self._where,
@@ -101,97 +100,50 @@ class TransformersLink:
 
     async def close(self) -> None:
         """Forget the model."""
-        self._questions = self._scorer = None
-        _free()
+        self._checkpoint = self._questions = self._passes = None
+        free()
 
     def _label(self, prompts: Sequence[str]) -> list[Answer]:
-        self.ready()
+        passes = self._loaded()
         assert self._questions is not None
         start = time.perf_counter()
-        if self._scorer is None:
-            self._scorer, self._model = self._questions.load()
-            start = time.perf_counter()  # loading is no vote's latency
-        questions = self._questions.questions(prompts)
-        scores = [self._questions.too_long(question) for question in questions]
+        questions = self._questions.read(prompts)
+        found: list[Scores | Failure | None] = [self._questions.too_long(question) for question in questions]
         alike: dict[Continuations, list[int]] = {}
-        for at, (_, continuations) in enumerate(questions):
-            if scores[at] is None:
-                alike.setdefault(continuations, []).append(at)
-        for continuations, places in alike.items():
-            found = self._scores([questions[at][0] for at in places], continuations)
-            for at, each in zip(places, found, strict=True):
-                scores[at] = each
+        for at, (_, behind) in enumerate(questions):
+            if found[at] is None:
+                alike.setdefault(behind, []).append(at)
+        for behind, places in alike.items():
+            scores = passes.scores([questions[at][0] for at in places], behind)
+            for at, each in zip(places, scores, strict=True):
+                found[at] = each
         usage = Usage(cost_usd=0.0, latency_ms=(time.perf_counter() - start) * 1000 / len(prompts))
-        return [self._answer(each, usage) for each in scores]
+        return [self._answer(each, usage) for each in found if each is not None]
 
-    def _answer(self, scores: Scores | Failure | None, usage: Usage) -> Answer:
-        assert scores is not None
-        if isinstance(scores, Failure):
-            return msgspec.structs.replace(scores, usage=usage, model=self._model)
-        if not np.isfinite(scores).all():
+    def _loaded(self) -> Passes:
+        """Return the model, which is loaded and tried where it isn't yet."""
+        self.ready()
+        assert self._checkpoint is not None
+        assert self._questions is not None
+        if self._passes is None:
+            model = self._checkpoint.weights()
+            scorer = (Seq2SeqScorer if self._checkpoint.seq2seq else CausalScorer)(
+                model, self._checkpoint.reach()
+            )
+            ends, said = self._questions.ends, self._settings
+            trials = self._questions.read(TRIALS)
+            scorer.try_on([prompt for prompt, _ in trials], trials[0][1].sequences, ends)
+            self._passes = Passes(scorer, ends, said.pass_tokens, said.batch, self._where)
+            self._model = self._checkpoint.identity(model)
+        return self._passes
+
+    def _answer(self, found: Scores | Failure, usage: Usage) -> Answer:
+        if isinstance(found, Failure):
+            return msgspec.structs.replace(found, usage=usage, model=self._model)
+        if not np.isfinite(found).all():
             said = "the model's scores are no numbers; try dtype: bfloat16 or float32"
             return Failure("no_label", said, usage=usage, model=self._model)
-        logprobs = np.round(scores - np.logaddexp.reduce(scores), DIGITS) + 0.0
+        logprobs = np.minimum(np.round(found - np.logaddexp.reduce(found), DIGITS) + 0.0, 0.0)
         second, first = np.partition(logprobs, -2)[-2:]
-        return Vote(
-            self._labels[int(logprobs.argmax())],
-            round(float(first - second), DIGITS),
-            "label_logprobs",
-            tuple(np.minimum(logprobs, 0.0).tolist()),
-            usage=usage,
-            model=self._model,
-        )
-
-    def _scores(self, prompts: Sequence[Tokens], continuations: Continuations) -> list[Scores | Failure]:
-        """Score the labels after each prompt; where memory runs out, with half as much at a time."""
-        found: list[Scores | Failure | None] = [None] * len(prompts)
-        behind = sum(map(len, continuations.sequences))
-        while todo := [at for at, each in enumerate(found) if each is None]:
-            lengths = [len(prompts[at]) + behind for at in todo]
-            for batch in batches(lengths, self._tokens, self._settings.batch):
-                places = [todo[n] for n in batch]
-                scores = self._one_pass([prompts[at] for at in places], continuations)
-                if scores is None and len(batch) > 1:
-                    self._tokens = max(1, len(batch) * max(lengths[n] for n in batch) // 2)
-                    break
-                for n, at in enumerate(places):
-                    found[at] = _out_of_memory(len(prompts[at])) if scores is None else scores[n]
-        return [each for each in found if each is not None]
-
-    def _one_pass(self, prompts: Sequence[Tokens], continuations: Continuations) -> Scores | None:
-        """Return the labels' scores after each prompt, [prompts, labels]; None where memory runs out."""
-        assert self._scorer is not None
-        assert self._questions is not None
-        try:
-            scores = self._scorer.score(prompts, continuations.sequences, self._questions.ends)
-        except (RuntimeError, MemoryError, IndexError, ValueError) as error:
-            said = " ".join(str(error).split())
-            if not isinstance(error, MemoryError) and not any(sign in said for sign in OUT_OF_MEMORY):
-                raise LinkError(f"{self._where}: the model failed: {said[:300]}.") from error
-        else:
-            return _per_label(scores, continuations.owners, len(self._labels))
-        _free()  # not before the error is gone, which holds the tensors
-        return None
-
-
-def _per_label(scores: Scores, owners: Sequence[int], labels: int) -> Scores:
-    """Add up the probabilities of each label's spellings, [prompts, labels]."""
-    if len(owners) == labels:
-        return scores
-    own = np.asarray(owners)
-    return np.stack([np.logaddexp.reduce(scores[:, own == label], axis=1) for label in range(labels)], axis=1)
-
-
-def _out_of_memory(length: int) -> Failure:
-    return Failure("too_long", f"memory ran out over this question of {length:,} tokens alone")
-
-
-def _free() -> None:
-    """Give memory back to the device."""
-    import sys  # noqa: PLC0415
-
-    gc.collect()
-    torch: Any = sys.modules.get("torch")
-    if torch is not None and torch.accelerator.is_available():
-        torch.accelerator.memory.empty_cache()
-
+        label, margin = self._labels[int(logprobs.argmax())], round(float(first - second), DIGITS)
+        return Vote(label, margin, "label_logprobs", tuple(logprobs.tolist()), usage=usage, model=self._model)
