@@ -15,11 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import machine, table
-
 from catena.links import open_link
+from catena.links.label_tokens import common
 from catena.task import parse_task
 from catena.types import Item
+from measure import machine, table
 
 LABELS = ("favor", "against", "neutral", "not related")
 MODELS = {
@@ -27,27 +27,34 @@ MODELS = {
     "12 layers of width 768": (12, 768, 32_000),
 }  # and the vocabulary
 AIMS = {"2 layers of width 64": 10, "12 layers of width 768": 2}
-TASK = """
-instruction: What is the author's stance towards {{ target }}?
-labels: {favor: supports the target, against: opposes it, neutral: weighs both, not related: speaks of something else}
-data: {target: target}
-chain: [{name: local, kind: transformers, model: FOLDER}]
-"""
+START = "instruction: What is the author's stance towards {{ target }}?\ndata: {target: target}\n"
+END = "chain: [{name: local, kind: transformers, model: FOLDER}]\n"
+TWEET, PARAGRAPH = (15, 35), (45, 75)
+TASKS = {
+    "a codebook, short texts": f"""{START}labels:
+  favor: the author supports it, praises what it does, or attacks those who are against it
+  against: the author rejects it, fears what it does, or makes fun of those who want it
+  neutral: the author weighs both sides or reports what others think without taking part
+  not related: the text speaks of something else, or one can't say what it is about
+{END}""",
+    "bare labels, long texts": f"{START}labels: [favor, against, neutral, not related]\n{END}",
+}
+"""Prompts are about as long in both; in the first, more of a prompt is the same for all."""
 WORDS = """the a of and to in is it that for was on are with as they be at this have from or had by but some what there
 we can out other were all your when up use how said each she which do their time if will way about many then them would
 write like so these her long make thing see him two has look more day could go come did my sound no most number who over
 know water than call first people may down side been now find project council energy climate river bridge policy school
-""".split()
+"""
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 
-def texts(count: int) -> list[str]:
-    """Return made-up texts of 30 to 70 words."""
+def texts(count: int, words: tuple[int, int] = TWEET) -> list[str]:
+    """Return made-up texts of so many words."""
     chance = random.Random(0)
-    return [" ".join(chance.choices(WORDS, k=chance.randint(30, 70))) + "." for _ in range(count)]
+    return [" ".join(chance.choices(WORDS.split(), k=chance.randint(*words))) + "." for _ in range(count)]
 
 
 def make_model(folder: Path, layers: int, width: int, vocabulary: int) -> None:
@@ -66,7 +73,7 @@ def make_model(folder: Path, layers: int, width: int, vocabulary: int) -> None:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    made.train_from_iterator([TASK, " ".join(WORDS), *texts(200)], trainer)
+    made.train_from_iterator([*TASKS.values(), WORDS, *texts(200)], trainer)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=made, eos_token=special[2], pad_token=special[0], chat_template=TEMPLATE
     )
@@ -121,18 +128,21 @@ class OneAtATime:
         return torch.softmax(said.logits[0][0], dim=0).log()[self.first]
 
 
-def timed(work) -> float:
-    """Return the seconds that a call takes."""
-    start = time.perf_counter()
+def timed(work) -> tuple[float, float]:
+    """Return the seconds that a call takes, and the CPU seconds."""
+    start, cpu = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - cpu
 
 
-def compare(folder: Path, count: int, rounds: int) -> dict[str, str]:
+def compare(folder: Path, name: str, count: int, rounds: int) -> dict[str, str]:
     """Return both ways' seconds for the prompts, in turn, as a row of the table."""
-    task = parse_task(TASK.replace("FOLDER", str(folder)))
+    task = parse_task(TASKS[name].replace("FOLDER", str(folder)))
     link, other = open_link(task.chain[0], task), OneAtATime(folder)
-    items = [Item(row, str(row), text, target="the new bridge") for row, text in enumerate(texts(count))]
+    items = [
+        Item(row, str(row), text, target="the new bridge")
+        for row, text in enumerate(texts(count, TWEET if "short" in name else PARAGRAPH))
+    ]
     prompts = [link.render(item) for item in items]
     size = link.capabilities.batch
 
@@ -142,15 +152,20 @@ def compare(folder: Path, count: int, rounds: int) -> dict[str, str]:
 
     asyncio.run(link.ask(prompts[:4]))
     other.label(prompts[:4])
-    seconds = [(timed(lambda: other.label(prompts)), timed(ours)) for _ in range(rounds)]
-    one, all_labels = (statistics.median(each) for each in zip(*seconds, strict=True))
-    tokens = [len(other.tokenizer.encode(prompt)) for prompt in prompts]
-    ratios = " ".join(f"{before / after:.1f}" for before, after in seconds)
+    rounds_of = [(timed(lambda: other.label(prompts)), timed(ours)) for _ in range(rounds)]
+    ratios = " ".join(f"{one[0] / all_labels[0]:.1f}" for one, all_labels in rounds_of)
+    one, all_labels = (
+        [statistics.median(figure) for figure in zip(*way, strict=True)]
+        for way in zip(*rounds_of, strict=True)
+    )
+    tokens = [other.tokenizer.encode(prompt) for prompt in prompts]
+    same = common(min(tokens), max(tokens))
     return {
-        "tokens of a prompt": f"{statistics.mean(tokens):.0f}",
-        "one at a time, s": f"{one:.2f}",
-        "the link, s": f"{all_labels:.2f}",
-        "the link is": f"{one / all_labels:.1f}x",
+        "tokens of a prompt": f"{statistics.mean(map(len, tokens)):.0f}",
+        "the same in all": str(same),
+        "one at a time, s (CPU)": f"{one[0]:.2f} ({one[1]:.2f})",
+        "the link, s (CPU)": f"{all_labels[0]:.2f} ({all_labels[1]:.2f})",
+        "the link is": f"{one[0] / all_labels[0]:.1f}x",
         "in each round": ratios,
     }
 
@@ -171,8 +186,9 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as folder:
             make_model(Path(folder), *size)
-            row = compare(Path(folder), given.prompts, given.rounds)
-            rows.append({"model": name, **row, "aim": f">= {AIMS[name]}x"})
+            for shape in TASKS:
+                row = compare(Path(folder), shape, given.prompts, given.rounds)
+                rows.append({"model": f"{name}; {shape}", **row, "aim": f">= {AIMS[name]}x"})
     print(
         f"\n{given.prompts} prompts, {len(LABELS)} labels, float32; medians of {given.rounds} rounds in turn\n"
     )
