@@ -1,14 +1,16 @@
 """The transformers link beside one question at a time, as chain-ensembles' HuggingFaceLink asks.
 
-python bench/transformers_link.py [--prompts 512] [--rounds 3]
+python bench/transformers_link.py [--prompts 512] [--rounds 3] [--threads 2]
 
 That link (package chain-ensembles 0.1.0, written anew here) fills in the chat template, generates one token, takes the
 softmax of its logits and reads off the first token of each label. It scores one token per label where ours scores all and
-the end. Both run the same random weights in float32 on the same threads, in turn.
+the end. Both run the same random weights in float32 on the same threads, in turn. On a busy machine several threads wait
+for each other at every small operation, of which one question at a time has far more: compare --threads 1 there.
 """
 
 import argparse
 import asyncio
+import os
 import random
 import statistics
 import tempfile
@@ -32,10 +34,10 @@ END = "chain: [{name: local, kind: transformers, model: FOLDER}]\n"
 TWEET, PARAGRAPH = (15, 35), (45, 75)
 TASKS = {
     "a codebook, short texts": f"""{START}labels:
-  favor: the author supports it, praises what it does, or attacks those who are against it
-  against: the author rejects it, fears what it does, or makes fun of those who want it
-  neutral: the author weighs both sides or reports what others think without taking part
-  not related: the text speaks of something else, or one can't say what it is about
+  favor: the author supports it or attacks those who are against it
+  against: the author rejects it or makes fun of those who want it
+  neutral: the author weighs both sides or reports what others think
+  not related: the text speaks of something else
 {END}""",
     "bare labels, long texts": f"{START}labels: [favor, against, neutral, not related]\n{END}",
 }
@@ -81,9 +83,9 @@ def make_model(folder: Path, layers: int, width: int, vocabulary: int) -> None:
     config = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=width,
-        intermediate_size=4 * width,
+        intermediate_size=8 * width // 3,
         num_hidden_layers=layers,
-        num_attention_heads=max(4, width // 64),
+        num_attention_heads=width // 64,
         max_position_embeddings=2048,
         pad_token_id=0,
         bos_token_id=0,
@@ -172,17 +174,21 @@ def compare(folder: Path, name: str, count: int, rounds: int) -> dict[str, str]:
 
 def main() -> None:
     """Print the table."""
+    import torch
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--prompts", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", help="part of a model's name")
+    parser.add_argument("--only", default="", help="part of a model's name")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     given = parser.parse_args()
+    torch.set_num_threads(given.threads)
     print(machine())
     rows = []
     for name, size in MODELS.items():
-        if given.only and given.only not in name:
+        if given.only not in name:
             continue
         with tempfile.TemporaryDirectory() as folder:
             make_model(Path(folder), *size)
@@ -190,7 +196,7 @@ def main() -> None:
                 row = compare(Path(folder), shape, given.prompts, given.rounds)
                 rows.append({"model": f"{name}; {shape}", **row, "aim": f">= {AIMS[name]}x"})
     print(
-        f"\n{given.prompts} prompts, {len(LABELS)} labels, float32; medians of {given.rounds} rounds in turn\n"
+        f"\n{given.prompts} prompts, {len(LABELS)} labels, float32, threads: {given.threads}; medians of {given.rounds} rounds\n"
     )
     print(table(rows))
 

@@ -81,6 +81,7 @@ def made_model(kind, tokenizer, folder, **options):
     import torch
     import transformers
 
+    torch.set_num_threads(1)  # these models are so small that threads only wait for each other
     torch.manual_seed(0)
     ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     config = getattr(transformers, f"{kind}Config")(vocab_size=len(tokenizer), **ids, **SIZES[kind] | options)

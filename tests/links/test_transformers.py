@@ -148,7 +148,7 @@ def test_memory_runs_out(folder, holds):
     import torch
 
     link = opened(folder)
-    prompts = [f"{prompt} {n}" for n in range(4) for prompt in PROMPTS]
+    prompts = [f"{prompt} {n}" for n in range(2) for prompt in PROMPTS]
     wanted = [answer.label for answer in asked(link, prompts)]
     scorer, sizes = link._passes._scorer, []
     together = scorer.together
@@ -213,6 +213,36 @@ def test_system_message(folder, tmp_path):
     strict = opened(tmp_path, ("favor", "against"), system="Be brief.")
     strict.ready()
     assert strict._questions._chat.text("Lovely") == "[INST] Be brief.\n\nLovely [/INST] "
+
+
+@needs_torch
+@pytest.mark.parametrize("template", ["{{ raise_exception('No roles.') }}", "{{ messages[0]['content'] }}"])
+def test_unusable_template(template, tmp_path):
+    """A template that fails, or shows no answer, is one line with the way on."""
+    made_model("Llama", byte_tokenizer(template), tmp_path)
+    with pytest.raises(
+        LinkError, match=r"link 't': the model's chat template can't be used: .* Set chat: false"
+    ):
+        opened(tmp_path).ready()
+    assert isinstance(asked(opened(tmp_path, chat=False))[0], Vote)
+
+
+@needs_torch
+def test_a_template_that_leaves_the_system_message_out(tmp_path):
+    """What a template would drop without a word is asked in the question."""
+    silent = "{% for m in messages if m['role'] != 'system' %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
+    made_model("Llama", byte_tokenizer(silent), tmp_path)
+    link = opened(tmp_path, system="Be brief.")
+    link.ready()
+    assert link._questions._chat.text("Lovely") == "<user>Be brief.\n\nLovely<assistant>"
+
+
+@needs_torch
+def test_quantization_is_passed_on():
+    """The option becomes the configuration that transformers has for it."""
+    made = checkpoint._quantization({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"})
+    assert type(made).__name__ == "BitsAndBytesConfig"
+    assert (made.load_in_4bit, made.bnb_4bit_quant_type) == (True, "nf4")
 
 
 @needs_torch

@@ -58,26 +58,28 @@ class Chat:
         return self._special.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", prompt)
 
     def _shape(self, tokenizer: Any, system: str) -> tuple[str, str, str]:
-        """Return what the template puts before a question, between it and its answer, and behind that."""
-        user, answer = _turn("user", QUESTION), _turn("assistant", ANSWER)
-        try:
-            filled = _fill(tokenizer, [_turn("system", system), user, answer] if system else [user, answer])
-        except Exception:  # noqa: BLE001 - a template refuses in any way it likes; some know no system message
-            user = _turn("user", f"{system}\n\n{QUESTION}")
+        """Return what the template puts before a question, between it and its answer, and behind that.
+
+        A template that refuses a system message or leaves it out gets it at the beginning of the question.
+        """
+        answer = _turn("assistant", ANSWER)
+        tries = [[_turn("user", f"{system}\n\n{QUESTION}" if system else QUESTION), answer]]
+        if system:
+            tries.insert(0, [_turn("system", system), _turn("user", QUESTION), answer])
+        said = "it does not show a question and its answer once"
+        for turns in tries:
             try:
-                filled = _fill(tokenizer, [user, answer])
-            except Exception as error:
-                raise LinkError(
-                    f"{self._where}: the model's chat template failed: {' '.join(str(error).split())[:200]}.",
-                    "Set chat: false to go on without it.",
-                ) from error
-        parts = re.split(f"{QUESTION}|{ANSWER}", filled)
-        if len(parts) != 3 or filled.find(QUESTION) > filled.find(ANSWER):
-            raise LinkError(
-                f"{self._where}: the model's chat template does not show a question and its answer once.",
-                "Set chat: false to go on without it.",
-            )
-        return parts[0], parts[1], parts[2]
+                filled = str(tokenizer.apply_chat_template(turns, tokenize=False))
+            except Exception as error:  # noqa: BLE001 - a template refuses in any way it likes
+                said = " ".join(str(error).split())[:200].rstrip(".")
+                continue
+            parts = re.split(f"{QUESTION}(.*){ANSWER}", filled, flags=re.DOTALL)
+            if len(parts) == 3 and system.strip() in filled:
+                return parts[0], parts[1], parts[2]
+        raise LinkError(
+            f"{self._where}: the model's chat template can't be used: {said}.",
+            "Set chat: false to go on without it.",
+        )
 
     def _further_ends(self, tokenizer: Any, closing: str) -> list[int]:
         """Return the token that closes the assistant's turn, or those that break a line where there are no turns."""
@@ -103,7 +105,3 @@ def _pattern(tokenizer: Any) -> re.Pattern[str]:
 
 def _turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
-
-
-def _fill(tokenizer: Any, turns: Sequence[Mapping[str, str]]) -> str:
-    return str(tokenizer.apply_chat_template(list(turns), tokenize=False))

@@ -71,7 +71,7 @@ class Checkpoint:
         except ImportError as error:
             raise MissingExtraError(where, "transformers") from error
         from_hub = {"revision": source.revision, **SAFE}
-        with self._loading(), _quiet():
+        with self.loading(), _quiet():
             self.config = transformers.AutoConfig.from_pretrained(source.model, **from_hub)
             self.tokenizer = transformers.AutoTokenizer.from_pretrained(source.model, **from_hub)
             self.seq2seq = bool(self.config.is_encoder_decoder)
@@ -87,7 +87,7 @@ class Checkpoint:
         options: dict[str, Any] = {"dtype": source.dtype}
         if source.device_map is not None:
             options["device_map"] = source.device_map
-        with self._loading(), _quiet():
+        with self.loading(), _quiet():
             if source.quantization is not None:
                 options["quantization_config"] = _quantization(source.quantization)
             model = kind.from_pretrained(
@@ -141,7 +141,7 @@ class Checkpoint:
             raise LinkError(f"{self._where}: the folder {folder} has no safetensors weights.", CONVERT)
 
     @contextlib.contextmanager
-    def _loading(self) -> Iterator[None]:
+    def loading(self) -> Iterator[None]:
         """Make one line of what goes wrong; files that others wrote make transformers raise nearly anything."""
         try:
             yield

@@ -127,12 +127,12 @@ class TransformersLink:
         assert self._questions is not None
         if self._passes is None:
             model = self._checkpoint.weights()
-            scorer = (Seq2SeqScorer if self._checkpoint.seq2seq else CausalScorer)(
-                model, self._checkpoint.reach()
-            )
             ends, said = self._questions.ends, self._settings
             trials = self._questions.read(TRIALS)
-            scorer.try_on([prompt for prompt, _ in trials], trials[0][1].sequences, ends)
+            with self._checkpoint.loading():
+                kind = Seq2SeqScorer if self._checkpoint.seq2seq else CausalScorer
+                scorer = kind(model, self._checkpoint.reach())
+                scorer.try_on([prompt for prompt, _ in trials], trials[0][1].sequences, ends)
             self._passes = Passes(scorer, ends, said.pass_tokens, said.batch, self._where)
             self._model = self._checkpoint.identity(model)
         return self._passes
