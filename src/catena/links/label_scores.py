@@ -19,6 +19,7 @@ from catena.links.label_tokens import Tokens, Tree, common
 __all__ = ["CausalScorer", "Scorer", "Seq2SeqScorer"]
 
 LOGITS_PER_PASS = 1 << 26
+LOGITS_IN_CACHE = 1 << 18
 LEAST_SHARED = 8  # tokens that are worth a pass of their own
 LEAST_STEP = -1e4  # a token's smallest log-probability, so that sums are finite
 TRIED = 8  # sequences of a trial
@@ -245,10 +246,11 @@ def _follow(first: Any, logits: Any, tree: Tree, ends: Sequence[int]) -> Floats:
 
 
 def _norms(logits: Any) -> Any:
-    """Return the log of each softmax's denominator; prompt by prompt, as a row fits the processor's cache."""
+    """Return the log of each softmax's denominator; a few prompts at a time, which the processor's cache holds."""
     import torch  # noqa: PLC0415 - heavy
 
-    return torch.stack([row.float().logsumexp(-1) for row in logits])
+    rows = max(1, LOGITS_IN_CACHE // logits[0].numel())
+    return torch.cat([some.float().logsumexp(-1) for some in logits.split(rows)])
 
 
 def _numbers(logprobs: Any) -> Floats:

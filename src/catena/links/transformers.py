@@ -47,7 +47,7 @@ class Settings(Source, frozen=True, kw_only=True, forbid_unknown_fields=True):
     spellings: Spellings = "written"
     context: Annotated[int, msgspec.Meta(ge=1)] | None = None
     batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
-    pass_tokens: Annotated[int, msgspec.Meta(ge=1)] = 8192
+    pass_tokens: Annotated[int, msgspec.Meta(ge=1)] = 4096
 
 
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "TransformersLink":
