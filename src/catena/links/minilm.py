@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.errors import LinkError, MissingExtraError
+from catena.links.lengths import batches
 
 __all__ = ["MiniLM"]
 
@@ -82,7 +83,7 @@ class MiniLM:
         """
         ids = list(self._token_ids(texts))
         vectors = np.empty((len(ids), self._weights["embeddings.LayerNorm.bias"].size), np.float32)
-        for batch in _batches([row.size for row in ids]):
+        for batch in batches([row.size for row in ids], TOKENS_PER_BATCH):
             vectors[batch] = self._encode_batch([ids[i] for i in batch])
         return vectors
 
@@ -182,18 +183,6 @@ def _gelu(x: Floats) -> Floats:
         part *= 0.5
         part += erf
     return x
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield positions of texts of similar length, at most TOKENS_PER_BATCH with padding at a time."""
-    batch: list[int] = []
-    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (len(batch) + 1) * lengths[i] > TOKENS_PER_BATCH:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
 
 
 def _package_folder() -> Path:

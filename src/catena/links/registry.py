@@ -13,6 +13,7 @@ KINDS = {
     "embedding": "catena.links.embedding",
     "openai": "catena.links.openai",
     "replay": "catena.links.replay",
+    "transformers": "catena.links.transformers",
 }
 """Each module has `open_link(spec, task, where)`."""
 

@@ -1,0 +1,279 @@
+"""Exact log-probabilities of token sequences after prompts: each prompt is read once, all sequences in one pass behind it.
+
+Decoders read what the prompts of a batch begin with once, then what is left of each, and keep the keys and values. Behind
+them the tree of all sequences is one row of tokens in which a token attends to the prompt and to the tokens that lead to
+it, and stands at the position that it has in its own sequence. Encoders read the prompts once; the sequences are then one row
+of the decoder, block by block. Not every architecture takes such rows. So each model is first tried on short prompts
+against the plain way, one row for each prompt and sequence, and the plain way is used where the two differ.
+"""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catena.links.label_tokens import Tokens, Tree, common
+
+__all__ = ["CausalScorer", "Scorer", "Seq2SeqScorer"]
+
+LOGITS_PER_PASS = 1 << 26
+LOGITS_IN_CACHE = 1 << 18
+LEAST_SHARED = 8  # tokens that are worth a pass of their own
+LEAST_STEP = -1e4  # a token's smallest log-probability, so that sums are finite
+TRIED = 8  # sequences of a trial
+TOLERANCE = {"float32": 1e-3, "float64": 1e-3}  # nats; of the coarser types:
+COARSE = 0.5
+
+Floats = NDArray[np.float64]
+
+
+class Scorer:
+    """Scores sequences after prompts with one model.
+
+    Args:
+        model: A model of transformers.
+        reach: A longer prompt with its label is scored the plain way, as the model treats it in a way of its own.
+    """
+
+    def __init__(self, model: Any, reach: int | None = None) -> None:
+        self._model = model.eval().requires_grad_(False)
+        self._reach = reach
+        self._vocabulary = int(model.get_output_embeddings().weight.shape[0])
+        self.shares = True
+
+    def score(self, prompts: Sequence[Tokens], sequences: Sequence[Tokens], ends: Sequence[int]) -> Floats:
+        """Return the log-probability of each sequence followed by an end, [prompts, sequences].
+
+        Args:
+            prompts: Tokens up to where the sequences begin, at least one.
+            sequences: All different, at least one token each.
+            ends: Tokens of which any ends a sequence; their probabilities are added.
+        """
+        longest = max(map(len, prompts)) + max(map(len, sequences))
+        if self.shares and (self._reach is None or longest <= self._reach):
+            return self.together(prompts, sequences, ends)
+        return np.stack([self.plainly(prompt, sequences, ends) for prompt in prompts])
+
+    def try_on(self, prompts: Sequence[Tokens], sequences: Sequence[Tokens], ends: Sequence[int]) -> None:
+        """Use the plain way from now on where the fast one does not give the same on these."""
+        some = sequences[:: -(-len(sequences) // TRIED)]
+        plain = np.stack([self.plainly(prompt, some, ends) for prompt in prompts])
+        tolerance = TOLERANCE.get(str(self._model.dtype).removeprefix("torch."), COARSE)
+        try:
+            fast = self.together(prompts, some, ends)
+        except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError):
+            self.shares = False
+        else:
+            self.shares = bool(np.abs(fast - plain).max() <= tolerance)
+
+    def together(self, prompts: Sequence[Tokens], sequences: Sequence[Tokens], ends: Sequence[int]) -> Floats:
+        """Score in one pass over all; see `score`."""
+        raise NotImplementedError
+
+    def plainly(self, prompt: Tokens, sequences: Sequence[Tokens], ends: Sequence[int]) -> Floats:
+        """Score after one prompt, [sequences], with rows that are neither padded nor shared."""
+        found = np.empty(len(sequences))
+        for length in sorted(set(map(len, sequences))):
+            at = [n for n, sequence in enumerate(sequences) if len(sequence) == length]
+            rows = max(1, LOGITS_PER_PASS // (self._vocabulary * (length + 1)))
+            for start in range(0, len(at), rows):
+                some = [sequences[n] for n in at[start : start + rows]]
+                logits = self.rows(prompt, some)
+                for n, row in enumerate(some):
+                    found[at[start + n]] = _follow(
+                        logits[n : n + 1, 0], logits[n : n + 1, 1:], Tree([row]), ends
+                    )[0, 0]
+        return found
+
+    def rows(self, prompt: Tokens, sequences: Sequence[Tokens]) -> Any:
+        """Return the logits before, in and behind sequences of one length, [sequences, 1 + length, vocabulary]."""
+        raise NotImplementedError
+
+    def parts(self, sequences: Sequence[Tokens], prompts: int) -> Iterator[Sequence[Tokens]]:
+        """Cut the sequences into parts whose logits fit."""
+        most = LOGITS_PER_PASS // (self._vocabulary * prompts)
+        part: list[Tokens] = []
+        size = 0
+        for sequence in sequences:
+            if part and size + len(sequence) > most:
+                yield part
+                part, size = [], 0
+            part.append(sequence)
+            size += len(sequence)
+        yield part
+
+    def tensor(self, rows: Any) -> Any:
+        """Return a tensor where the model reads its input."""
+        import torch  # noqa: PLC0415 - heavy
+
+        return torch.as_tensor(rows, device=self._model.get_input_embeddings().weight.device)
+
+    def mask(self, allowed: Any) -> Any:
+        """Return what is added to attention, [prompts, 1, from, to]."""
+        import torch  # noqa: PLC0415 - heavy
+
+        none = torch.finfo(self._model.dtype).min
+        return torch.where(allowed, 0.0, none).to(self._model.dtype)[:, None]
+
+
+class CausalScorer(Scorer):
+    """For decoders."""
+
+    def __init__(self, model: Any, reach: int | None = None) -> None:
+        super().__init__(model, reach)
+        takes = inspect.signature(model.forward).parameters
+        self._cache = "cache" if "cache" in takes else "past_key_values"
+        self._keeps = "logits_to_keep" in takes
+
+    def together(self, prompts: Sequence[Tokens], sequences: Sequence[Tokens], ends: Sequence[int]) -> Floats:
+        """Score in one pass over all; see `score`."""
+        import torch  # noqa: PLC0415 - heavy
+        from transformers import DynamicCache  # noqa: PLC0415 - heavy
+
+        cache, shared = DynamicCache(), _shared(prompts)
+        if shared:
+            head = self.tensor([prompts[0][:shared]])
+            self._logits(1, input_ids=head, use_cache=True, **{self._cache: cache})
+            _widen(cache, len(prompts))
+        lengths = self.tensor([len(prompt) for prompt in prompts])
+        tails = [prompt[shared:] for prompt in prompts]
+        width = max(map(len, tails))
+        positions = torch.arange(shared, shared + width, device=lengths.device) + (
+            lengths[:, None] - shared - width
+        )
+        real = torch.cat([torch.ones_like(positions[:, :1]).expand(-1, shared) > 0, positions >= shared], 1)
+        first = self._logits(
+            1,
+            input_ids=self.tensor([(0,) * (width - len(tail)) + tail for tail in tails]),
+            attention_mask=real.long(),
+            position_ids=positions.clamp(min=0),
+            use_cache=True,
+            **{self._cache: cache},
+        )[:, 0]
+        found = []
+        for part in self.parts(sequences, len(prompts)):
+            tree = Tree(part)
+            logits = self._behind(cache, real, lengths, tree)
+            found.append(_follow(first, logits, tree, ends))
+            _crop(cache, real.shape[1])
+        return np.concatenate(found, 1)
+
+    def _behind(self, cache: Any, real: Any, lengths: Any, tree: Tree) -> Any:
+        """Return the logits behind each node of a tree that follows what the cache holds."""
+        import torch  # noqa: PLC0415 - heavy
+
+        nodes, rows = len(tree.tokens), len(lengths)
+        paths = self.tensor(tree.paths()).expand(rows, -1, -1)
+        return self._logits(
+            nodes,
+            input_ids=self.tensor([tree.tokens]).expand(rows, -1),
+            attention_mask=self.mask(torch.cat([real[:, None].expand(-1, nodes, -1), paths], 2)),
+            position_ids=lengths[:, None] + self.tensor(tree.depths),
+            use_cache=True,
+            **{self._cache: cache},
+        )
+
+    def rows(self, prompt: Tokens, sequences: Sequence[Tokens]) -> Any:
+        """Return the logits around sequences of one length; see `Scorer.rows`."""
+        ids = self.tensor([prompt + sequence for sequence in sequences])
+        return self._logits(len(sequences[0]) + 1, input_ids=ids, use_cache=False)
+
+    def _logits(self, keep: int, **given: Any) -> Any:
+        """Return the logits of the last positions."""
+        kept = {"logits_to_keep": keep} if self._keeps else {}
+        return self._model(**given, **kept).logits[:, -keep:]
+
+
+class Seq2SeqScorer(Scorer):
+    """For encoders with a decoder."""
+
+    def together(self, prompts: Sequence[Tokens], sequences: Sequence[Tokens], ends: Sequence[int]) -> Floats:
+        """Score in one pass over all; see `score`."""
+        width = max(map(len, prompts))
+        real = self.tensor([[1] * len(prompt) + [0] * (width - len(prompt)) for prompt in prompts])
+        ids = self.tensor([prompt + (0,) * (width - len(prompt)) for prompt in prompts])
+        read = self._model.get_encoder()(input_ids=ids, attention_mask=real)
+        found = []
+        for part in self.parts(sequences, len(prompts)):
+            starts = [(self._start, *sequence) for sequence in part]
+            blocks = Tree(starts, merge=False)
+            kept = [node for node, parent in enumerate(blocks.parents) if parent >= 0]
+            logits = self._model(
+                encoder_outputs=read,
+                attention_mask=real,
+                decoder_input_ids=self.tensor([blocks.tokens]).expand(len(prompts), -1),
+                decoder_attention_mask=self.mask(self.tensor(blocks.paths())[None]).expand(
+                    len(prompts), -1, -1, -1
+                ),
+                use_cache=False,
+            ).logits
+            found.append(_follow(logits[:, 0], logits[:, kept], Tree(part, merge=False), ends))
+        return np.concatenate(found, 1)
+
+    def rows(self, prompt: Tokens, sequences: Sequence[Tokens]) -> Any:
+        """Return the logits around sequences of one length; see `Scorer.rows`."""
+        ids = self.tensor([prompt]).expand(len(sequences), -1)
+        starts = self.tensor([(self._start, *sequence) for sequence in sequences])
+        return self._model(input_ids=ids, decoder_input_ids=starts, use_cache=False).logits
+
+    @property
+    def _start(self) -> int:
+        return int(self._model.config.decoder_start_token_id)
+
+
+def _follow(first: Any, logits: Any, tree: Tree, ends: Sequence[int]) -> Floats:
+    """Return the log-probability of each sequence of a tree and an end behind it, [prompts, sequences].
+
+    Args:
+        first: The logits of what follows each prompt, [prompts, vocabulary].
+        logits: The logits of what follows each node, [prompts, nodes, vocabulary].
+        tree: The sequences.
+        ends: The tokens that end one.
+    """
+    steps = np.empty((len(first), len(tree.tokens)))
+    begin = [node for node, parent in enumerate(tree.parents) if parent < 0]
+    later = [node for node, parent in enumerate(tree.parents) if parent >= 0]
+    before = [tree.parents[node] for node in later]
+    norms = _norms(logits)
+    steps[:, begin] = _numbers(first[:, [tree.tokens[node] for node in begin]] - _norms(first)[:, None])
+    steps[:, later] = _numbers(logits[:, before, [tree.tokens[node] for node in later]] - norms[:, before])
+    leaves = [[leaf] for leaf in tree.leaves]
+    end = _numbers(logits[:, leaves, list(ends)].float().logsumexp(-1) - norms[:, tree.leaves])
+    sums: Floats = steps @ tree.paths()[tree.leaves].T + end
+    return sums
+
+
+def _norms(logits: Any) -> Any:
+    """Return the log of each softmax's denominator; a few prompts at a time, which the processor's cache holds."""
+    import torch  # noqa: PLC0415 - heavy
+
+    rows = max(1, LOGITS_IN_CACHE // logits[0].numel())
+    return torch.cat([some.float().logsumexp(-1) for some in logits.split(rows)])
+
+
+def _numbers(logprobs: Any) -> Floats:
+    found: Floats = logprobs.clamp(min=LEAST_STEP).cpu().double().numpy()
+    return found
+
+
+def _shared(prompts: Sequence[Tokens]) -> int:
+    """Return how many first tokens to read once for all: each prompt keeps at least its last token to itself."""
+    if len(prompts) == 1:
+        return 0
+    low, high = min(prompts), max(prompts)  # what these two share, all share
+    shared = min(common(low, high), min(map(len, prompts)) - 1)
+    return shared if shared >= LEAST_SHARED else 0
+
+
+def _widen(cache: Any, rows: int) -> None:
+    """Let one row's keys and values stand for many rows; nothing is copied."""
+    for layer in cache.layers:
+        layer.keys, layer.values = (each.expand(rows, -1, -1, -1) for each in (layer.keys, layer.values))
+
+
+def _crop(cache: Any, length: int) -> None:
+    """Forget all keys and values behind the first ones."""
+    for layer in cache.layers:
+        layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]
