@@ -27,9 +27,9 @@ class Prompter:
     """Renders a task's question for an item.
 
     Templates see `text`, `target`, `labels` (descriptions by label), `question` (the rendered instruction), every
-    column but gold by its name, `row` (those columns, for names that are no identifiers), `abstain`, and `examples`, each with `text`,
-    `label`, `target` and `question`: the instruction about it, empty where that is the same for every row. A row is never
-    shown an example with its own text. What stands in a row is data: it is never a template itself.
+    column but gold by its name, `row` (those columns, for names that are no identifiers), `abstain`, and `examples`,
+    each with `text`, `label`, `target` and `question`: the instruction about it, empty where that is the same for every
+    row. A row is never shown an example with its own text. What stands in a row is data: it is never a template itself.
 
     Args:
         task: The task.
