@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from catena.aggregate.rank import earliest_highest
+
 __all__ = ["minmax", "scaled"]
 
 NONE, UNSURE, LEAST, MOST = -3.0, -2.0, -1.0, 2.0
@@ -57,11 +59,4 @@ def minmax(places: Iterable[NDArray[np.float64]]) -> NDArray[np.int16]:
     Returns:
         Index of the link, int16 [n].
     """
-    places = iter(places)
-    highest = next(places)
-    best = np.zeros(len(highest), np.int16)
-    for link, here in enumerate(places, 1):
-        np.maximum(best, (here > highest) * np.int16(link), out=best)
-        np.maximum(highest, here, out=highest)
-    best[highest == NONE] = -1
-    return best
+    return earliest_highest(places, NONE)

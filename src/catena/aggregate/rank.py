@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["normalised_ranks", "rank"]
+__all__ = ["earliest_highest", "normalised_ranks", "rank"]
 
 LOWEST = float(np.nextafter(0, 1))
 
@@ -49,12 +49,17 @@ def rank(ranks: Iterable[NDArray[np.float64]]) -> NDArray[np.int16]:
     Returns:
         Index of the link, int16 [n].
     """
-    ranks = iter(ranks)
-    highest = next(ranks)
+    return earliest_highest(ranks, 0.0)
+
+
+def earliest_highest(places: Iterable[NDArray[np.float64]], none: float) -> NDArray[np.int16]:
+    """Return the earliest link at which each item's place is highest, -1 where all are `none`, the lowest there is."""
+    places = iter(places)
+    highest = next(places)
     best = np.zeros(len(highest), np.int16)
-    for link, here in enumerate(ranks, 1):
+    for link, here in enumerate(places, 1):
         # Later links have higher numbers. Maxima, unlike masks, take the same time whatever the votes.
         np.maximum(best, (here > highest) * np.int16(link), out=best)
         np.maximum(highest, here, out=highest)
-    best[highest == 0] = -1
+    best[highest == none] = -1
     return best
