@@ -8,6 +8,7 @@ against the plain way, one row for each prompt and sequence, and the plain way i
 """
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ COARSE = 0.5
 Floats = NDArray[np.float64]
 
 
-class Scorer:
+class Scorer(ABC):
     """Scores sequences after prompts with one model.
 
     Args:
@@ -68,9 +69,9 @@ class Scorer:
         else:
             self.shares = bool(np.abs(fast - plain).max() <= tolerance)
 
+    @abstractmethod
     def together(self, prompts: Sequence[Tokens], sequences: Sequence[Tokens], ends: Sequence[int]) -> Floats:
         """Score in one pass over all; see `score`."""
-        raise NotImplementedError
 
     def plainly(self, prompt: Tokens, sequences: Sequence[Tokens], ends: Sequence[int]) -> Floats:
         """Score after one prompt, [sequences], with rows that are neither padded nor shared."""
@@ -87,9 +88,9 @@ class Scorer:
                     )[0, 0]
         return found
 
+    @abstractmethod
     def rows(self, prompt: Tokens, sequences: Sequence[Tokens]) -> Any:
         """Return the logits before, in and behind sequences of one length, [sequences, 1 + length, vocabulary]."""
-        raise NotImplementedError
 
     def parts(self, sequences: Sequence[Tokens], prompts: int) -> Iterator[Sequence[Tokens]]:
         """Cut the sequences into parts whose logits fit."""
