@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.errors import InputError, LedgerError
-from catena.ledger import wal
+from catena.ledger import votes, wal
 from catena.ledger.batches import BatchRecord, Change, answered_keys, read_batches
 from catena.ledger.items import ITEM_COLUMNS, Broken, RowChanges, compare, item, item_row
 from catena.ledger.lock import RunLock
-from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, digest
+from catena.ledger.rows import checksum
 from catena.ledger.schema import LINK_FACT, count, create, is_current, migrate
 from catena.ledger.writer import Writer
 from catena.types import Answer, Item
@@ -343,84 +343,27 @@ class Ledger:
 
     def find(self, link: int, keys: Sequence[bytes]) -> dict[bytes, Answer]:
         """Return the stored answers among these keys of a link."""
-        marks = ",".join("?" * len(keys))
-        found = self._db.execute(
-            f"SELECT {VOTE_COLUMNS}, digest FROM votes WHERE link = ? AND key IN ({marks})",  # noqa: S608
-            [link, *keys],
-        ).fetchall()
-        if any(digest(row[:-1]) != row[-1] for row in found):
-            raise self.damaged("a vote")
-        return {row[1]: answer_from(row[:-1]) for row in found}
+        with self._whole():
+            return votes.find(self._db, link, keys)
 
     def decided(
         self, link: int, labels: Sequence[str], n: int
     ) -> tuple[NDArray[np.bool_], NDArray[np.int16], NDArray[np.float64]]:
         """Return, for one link: which rows have an answer, its label index (-1 for a failure), its confidence."""
-        asked = np.zeros(n, bool)
-        label = np.full(n, -1, np.int16)
-        confidence = np.full(n, np.nan)
-        index = {name: at for at, name in enumerate(labels)}
-        for row, vote in self._votes(link, n=n):
-            asked[row] = True
-            label[row] = index.get(vote[2], -1)
-            if vote[3] is not None:
-                confidence[row] = vote[3]
-        return asked, label, confidence
+        with self._whole():
+            return votes.decided(self._db, link, labels, n)
 
     def scored(
         self, link: int, labels: int, n: int
     ) -> tuple[NDArray[np.float32] | None, NDArray[np.float64]]:
-        """Return, for one link: log-probabilities of the labels, [n, K], and what each row's vote costs in USD, [n].
-
-        NaN where there is none. A vote that rows share costs each of them all.
-
-        Args:
-            link: Its number.
-            labels: K; 0 where log-probabilities are not wanted: then there are none.
-            n: Rows.
-        """
-        logprobs = np.full((n, labels), np.nan, np.float32) if labels else None
-        cost = np.full(n, np.nan)
-        for row, vote in self._votes(link, n=n):
-            cost[row] = np.nan if vote[10] is None else vote[10]
-            if logprobs is not None and vote[5] is not None:
-                logprobs[row] = np.frombuffer(vote[5], "<f8")
-        return logprobs, cost
-
-    def _votes(
-        self, link: int, n: int | None = None, more: str = "", tables: str = ""
-    ) -> Iterator[tuple[Any, ...]]:
-        """Yield (row, vote columns, more columns) in row order, each checked. `more` and `tables` are our own words."""
-        columns = ", ".join(f"votes.{name.strip()}" for name in VOTE_COLUMNS.split(",")[2:])
-        cursor = self._db.execute(
-            f"SELECT asked.link, row, asked.key, asked.crc, votes.digest, asked.link, asked.key, {columns} {more} "  # noqa: S608
-            f"FROM asked LEFT JOIN votes USING (link, key) {tables} WHERE asked.link = ? ORDER BY row",
-            (link,),
-        )
-        width = 7 + len(VOTE_COLUMNS.split(",")) - 2
-        while rows := cursor.fetchmany(BLOCK):
-            bad = 0
-            for row in rows:
-                if (
-                    checksum(row[:3]) != row[3]
-                    or digest(row[5:width]) != row[4]
-                    or (n is not None and row[1] >= n)
-                ):
-                    bad += 1
-            if bad:
-                raise self.damaged(f"votes of link number {link}")
-            for row in rows:
-                yield (row[1], row[5:width], *row[width:])
+        """Return log-probabilities and costs of a link's votes; see `votes.scored`."""
+        with self._whole():
+            return votes.scored(self._db, link, labels, n)
 
     def answers(self, link: int) -> Iterator[tuple[int, str, Answer, bool]]:
         """Yield (row, id, answer, whether it is the first row with this answer) of a link in row order."""
-        most = self._db.execute("SELECT coalesce(max(vote), 0) FROM votes").fetchone()[0]
-        seen = bytearray(most // 8 + 1)
-        more, tables = ", votes.vote, items.id", "JOIN items USING (row)"
-        for row, values, vote, name in self._votes(link, more=more, tables=tables):
-            byte, bit = vote >> 3, 1 << (vote & 7)
-            yield row, name, answer_from(values), not seen[byte] & bit
-            seen[byte] |= bit
+        with self._whole():
+            yield from votes.answers(self._db, link)
 
     def failures(self, link: int, start: int, stop: int) -> Iterator[tuple[int, str]]:
         """Yield (row, message) of those rows from `start` up to `stop` that a link has no label for."""
@@ -429,6 +372,13 @@ class Ledger:
             "WHERE link = ? AND row >= ? AND row < ? AND label IS NULL",
             (link, start, stop),
         )
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        try:
+            yield
+        except Broken as broken:
+            raise self.damaged(str(broken)) from None
 
     def forget_transient(self) -> int:
         """Let rows whose failure may have passed ask again; returns how many."""
@@ -441,8 +391,8 @@ class Ledger:
                 TRANSIENT,
             ).fetchone()
             gone = self._db.execute(f"DELETE FROM asked WHERE (link, key) IN ({keys})", TRANSIENT).rowcount  # noqa: S608
-            votes = self._db.execute(f"DELETE FROM votes WHERE reason IN ({marks})", TRANSIENT).rowcount  # noqa: S608
-            if gone or votes:
+            freed = self._db.execute(f"DELETE FROM votes WHERE reason IN ({marks})", TRANSIENT).rowcount  # noqa: S608
+            if gone or freed:
                 for link, _ in self.links().values():
                     count(self._db, link)
                 lost = self.get("lost") or (0.0, 0.0, 0.0)

@@ -1,0 +1,116 @@
+"""A link's votes as the ledger holds them: each is checked as it is read."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catena.ledger.items import Broken
+from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, digest
+from catena.types import Answer
+
+__all__ = ["answers", "decided", "find", "scored"]
+
+BLOCK = 4096
+LABEL, CONFIDENCE, LOGPROBS, COST = (
+    VOTE_COLUMNS.split(", ").index(name) for name in ("label", "confidence", "logprobs", "cost_usd")
+)
+
+
+def find(connection: sqlite3.Connection, link: int, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+    """Return the stored answers among these keys of a link.
+
+    Raises:
+        Broken: One is not what was stored.
+    """
+    marks = ",".join("?" * len(keys))
+    found = connection.execute(
+        f"SELECT {VOTE_COLUMNS}, digest FROM votes WHERE link = ? AND key IN ({marks})",  # noqa: S608
+        [link, *keys],
+    ).fetchall()
+    if any(digest(row[:-1]) != row[-1] for row in found):
+        raise Broken("a vote")
+    return {row[1]: answer_from(row[:-1]) for row in found}
+
+
+def decided(
+    connection: sqlite3.Connection, link: int, labels: Sequence[str], n: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int16], NDArray[np.float64]]:
+    """Return, for one link: which rows have an answer, its label index (-1 for a failure), its confidence.
+
+    Raises:
+        Broken: A vote is not what was stored.
+    """
+    asked = np.zeros(n, bool)
+    label = np.full(n, -1, np.int16)
+    confidence = np.full(n, np.nan)
+    index = {name: at for at, name in enumerate(labels)}
+    for row, vote in _read(connection, link, n=n):
+        asked[row] = True
+        label[row] = index.get(vote[LABEL], -1)
+        if vote[CONFIDENCE] is not None:
+            confidence[row] = vote[CONFIDENCE]
+    return asked, label, confidence
+
+
+def scored(
+    connection: sqlite3.Connection, link: int, labels: int, n: int
+) -> tuple[NDArray[np.float32] | None, NDArray[np.float64]]:
+    """Return, for one link: log-probabilities of the labels, [n, K], and what each row's vote costs in USD, [n].
+
+    NaN where there is none. A vote that rows share costs each of them all.
+
+    Args:
+        connection: Of the ledger.
+        link: Its number.
+        labels: K; 0 where log-probabilities are not wanted: then there are none.
+        n: Rows.
+
+    Raises:
+        Broken: A vote is not what was stored.
+    """
+    logprobs = np.full((n, labels), np.nan, np.float32) if labels else None
+    cost = np.full(n, np.nan)
+    for row, vote in _read(connection, link, n=n):
+        cost[row] = np.nan if vote[COST] is None else vote[COST]
+        if logprobs is not None and vote[LOGPROBS] is not None:
+            logprobs[row] = np.frombuffer(vote[LOGPROBS], "<f8")
+    return logprobs, cost
+
+
+def answers(connection: sqlite3.Connection, link: int) -> Iterator[tuple[int, str, Answer, bool]]:
+    """Yield (row, id, answer, whether it is the first row with this answer) of a link in row order.
+
+    Raises:
+        Broken: A vote is not what was stored.
+    """
+    most = connection.execute("SELECT coalesce(max(vote), 0) FROM votes").fetchone()[0]
+    seen = bytearray(most // 8 + 1)
+    more, tables = ", votes.vote, items.id", "JOIN items USING (row)"
+    for row, values, vote, name in _read(connection, link, more=more, tables=tables):
+        byte, bit = vote >> 3, 1 << (vote & 7)
+        yield row, name, answer_from(values), not seen[byte] & bit
+        seen[byte] |= bit
+
+
+def _read(
+    connection: sqlite3.Connection, link: int, n: int | None = None, more: str = "", tables: str = ""
+) -> Iterator[tuple[Any, ...]]:
+    """Yield (row, vote columns, more columns) in row order. `more` and `tables` are our own words."""
+    columns = ", ".join(f"votes.{name.strip()}" for name in VOTE_COLUMNS.split(",")[2:])
+    cursor = connection.execute(
+        f"SELECT asked.link, row, asked.key, asked.crc, votes.digest, asked.link, asked.key, {columns} {more} "  # noqa: S608
+        f"FROM asked LEFT JOIN votes USING (link, key) {tables} WHERE asked.link = ? ORDER BY row",
+        (link,),
+    )
+    width = 7 + len(VOTE_COLUMNS.split(",")) - 2
+    while rows := cursor.fetchmany(BLOCK):
+        if any(
+            checksum(row[:3]) != row[3] or digest(row[5:width]) != row[4] or (n is not None and row[1] >= n)
+            for row in rows
+        ):
+            raise Broken(f"votes of link number {link}")
+        for row in rows:
+            yield (row[1], row[5:width], *row[width:])
