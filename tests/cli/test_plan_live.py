@@ -143,6 +143,31 @@ def test_a_second_plan_buys_nothing(plan, provider):
     assert calls(provider) == before
 
 
+def test_a_cap_on_spending_is_refused_for_batches(plan, here, provider, capsys):
+    """It waits for each step's costs, and a batch waits for more questions: said at once, with the way on."""
+    plan("--budget", "0.5x:big")
+    before = calls(provider)
+    tasked = yaml.safe_load((here / "run" / "plan.yaml").read_text("utf-8"))
+    assert "spend" in tasked["policy"]
+    tasked["chain"][-1]["mode"] = "batch"
+    (here / "batch.yaml").write_text(yaml.safe_dump(tasked), "utf-8")
+    for command in (["run", "batch.yaml", "data.csv", "--out", "other"], ["check", "batch.yaml", "data.csv"]):
+        assert main(command) == 2
+        assert "mode: batch can't be steered by policy.spend" in capsys.readouterr().err
+    assert calls(provider) == before
+
+
+def test_a_pilot_that_its_budget_ends_goes_on(here, capsys):
+    """It says so without labels that are not there; with a larger budget the same command goes on."""
+    small = yaml.safe_load((here / "task.yaml").read_text("utf-8")) | {"budget": {"calls": 100}}
+    (here / "small.yaml").write_text(yaml.safe_dump(small), "utf-8")
+    assert main(["plan", "small.yaml", "data.csv", "--out", "run"]) == 3
+    said = capsys.readouterr().err
+    assert "the budget is reached" in said
+    assert "provisional" not in said
+    assert main(["plan", "task.yaml", "data.csv", "--out", "run"]) == 0
+
+
 def test_free_links_need_no_budget(plan, here):
     """The best chain is planned, and nothing is said about money."""
     text = (here / "task.yaml").read_text("utf-8")

@@ -203,11 +203,8 @@ def _plan_live(
             output.say(
                 f"Dropped early, surely worse than a link that costs no more: {', '.join(found.dropped)}."
             )
-        output.say(
-            f"Accuracy below is agreement with {document['measured_by']}."
-            if found.reference.kind != "gold"
-            else ""
-        )
+        if found.reference.kind != "gold":
+            output.say(f"Accuracy below is agreement with {document['measured_by']}.")
         _show(output, document)
         output.say(
             f"Run it; the votes of the pilot are not bought again: catena run {file} {data} --out {out}"

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.data.rows import Rows
+from catena.engine.routes import check_links
 from catena.engine.templates import check_templates, names_used
 from catena.errors import CatenaError, DataError
 from catena.links import open_link
@@ -35,8 +36,10 @@ def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
         TaskError: The task does not fit its links or the columns.
     """
     task = with_examples(task)
-    reach = task.judge().policy.expects(rows.count if rows is not None else 0, len(task.chain))
+    judge = task.judge()
+    reach = judge.policy.expects(rows.count if rows is not None else 0, len(task.chain))
     links = [open_link(spec, task) for spec in task.chain]
+    check_links(judge, links)
     if rows is not None:
         check_templates(task, links, rows)
     item = next(iter(rows))[0] if rows is not None else _example(task, links)

@@ -174,7 +174,8 @@ class Pipeline:
             + (
                 f", for about ${rest:,.2f}." if rest >= 0.01 else f", for about ${rest:.6f}." if rest else "."
             ),
-            f"Raise budget in the task and run the same command to go on; provisional labels: {self._ledger.folder / LABELS_FILE}.",
+            "Raise budget in the task and run the same command to go on"
+            + ("." if self._alone else f"; provisional labels: {self._ledger.folder / LABELS_FILE}."),
         )
 
     def _bound(self, link: Link) -> float:

@@ -7,11 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.aggregate import Judge, Votes
+from catena.errors import TaskError
+from catena.links.batch import batching_of
 from catena.routing import ShareStream, Standing, ThresholdStream, exact_shares, quotas, standing
 from catena.routing.spend import spending
 from catena.routing.standing import SURE
+from catena.types import Link
 
-__all__ = ["KeepAll", "Route", "Said", "Spending", "Stream", "keeps_boards", "open_routes"]
+__all__ = ["KeepAll", "Route", "Said", "Spending", "Stream", "check_links", "keeps_boards", "open_routes"]
 
 
 class Said(NamedTuple):
@@ -44,6 +47,22 @@ class Route(Protocol):
     def take(self, row: int, said: Said) -> int | None:
         """Take a vote in; return a row that is surely forwarded, if there is one now."""
         ...
+
+
+def check_links(judge: Judge, links: Sequence[Link]) -> None:
+    """See that the links can be asked as the policy asks.
+
+    Raises:
+        TaskError: A link collects questions into batches, and the policy waits for answers before it asks the next ones.
+    """
+    if judge.policy.spend is None:
+        return
+    for link in links[1:]:
+        if batching_of(link):
+            raise TaskError(
+                f"link '{link.name}': mode: batch can't be steered by policy.spend, which waits for each step's costs.",
+                "Leave out mode: batch, or policy.spend: then counts follow the shares.",
+            )
 
 
 def keeps_boards(judge: Judge) -> bool:

@@ -19,6 +19,7 @@ from catena.engine.budget import BudgetError
 from catena.engine.pipeline import Pipeline
 from catena.engine.progress import Progress
 from catena.engine.results import LABELS_FILE, labels_digest, write_labels
+from catena.engine.routes import check_links
 from catena.engine.templates import check_templates
 from catena.errors import ChangedError, InputError
 from catena.ledger import FILE, Ledger, RunLock
@@ -69,6 +70,7 @@ class Run:
         self.folder = folder
         self._judge = task.judge()
         self.links = [open_link(spec, task) for spec in task.chain]
+        check_links(self._judge, self.links)
         self.rows: Rows = read_rows(data, task.data, task.labels.keys())
         check_templates(task, self.links, self.rows)
 
