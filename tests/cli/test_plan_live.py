@@ -168,6 +168,14 @@ def test_a_pilot_that_its_budget_ends_goes_on(here, capsys):
     assert main(["plan", "task.yaml", "data.csv", "--out", "run"]) == 0
 
 
+def test_a_size_that_nobody_chose_is_what_the_reference_allows(here, capsys, gold):
+    """Of 600 rows, 40 have a label of somebody's: the pilot is those."""
+    rows = [vote(f"i{at}", "ann", label, None) for at, label in enumerate(list(gold.values())[:40])]
+    write_votes(here / "people", rows, [f"i{at}" for at in range(40)])
+    assert main(["plan", "task.yaml", "data.csv", "--out", "run", "--reference", "people", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pilot"]["n"] == 40
+
+
 def test_free_links_need_no_budget(plan, here):
     """The best chain is planned, and nothing is said about money."""
     text = (here / "task.yaml").read_text("utf-8")

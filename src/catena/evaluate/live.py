@@ -76,7 +76,8 @@ def ask_pilot(
             if item.gold:
                 gold[item.id] = item.gold
     basis = open_reference(reference, gold, names, labels)
-    rows = draw(ids, basis, size_of(size, len(ids)), seed)
+    known = len(ids) if basis.labels is None else sum(name in basis.labels for name in ids)
+    rows = draw(ids, basis, size_of(size, len(ids), known), seed)
     if len(rows) < FEWEST:
         raise InputError(f"--pilot: {len(rows)} items are too few to plan on.", f"Take at least {FEWEST}.")
     first = np.sort(rows[: max(LEAST_FIRST, round(FIRST * len(rows)))])

@@ -94,9 +94,9 @@ def _said_by(table: VoteTable, name: str, asked: str, labels: Sequence[str]) -> 
     return said
 
 
-def size_of(pilot: int | None, rows: int) -> int:
-    """Return how many items a pilot of so many rows has: as asked, or a tenth of the rows, 100 to 300."""
-    return pilot if pilot is not None else min(rows, MOST, max(100, round(SHARE * rows)))
+def size_of(pilot: int | None, rows: int, known: int) -> int:
+    """Return how many items a pilot has: as asked, or a tenth of the rows, 100 to 300, as far as a reference is known."""
+    return pilot if pilot is not None else min(known, MOST, max(100, round(SHARE * rows)))
 
 
 def draw(ids: Sequence[str], reference: Reference, size: int, seed: int) -> NDArray[np.int64]:
@@ -126,7 +126,7 @@ def hopeless(votes: VoteTable, truth: NDArray[np.int16], keep: Collection[str] =
         truth: What counts as right there, [n].
         keep: Links that stay whatever they say.
     """
-    right = (votes.label == truth).astype(float)
+    right = ((votes.label == truth) & (truth >= 0)).astype(float)
     cost = np.nan_to_num(votes.cost_usd).mean(1)
     dropped = []
     for j, name in enumerate(votes.links):
