@@ -171,7 +171,7 @@ def test_a_pilot_that_its_budget_ends_goes_on(here, capsys):
 def test_a_size_that_nobody_chose_is_what_the_reference_allows(here, capsys, gold):
     """Of 600 rows, 40 have a label of somebody's: the pilot is those."""
     rows = [vote(f"i{at}", "ann", label, None) for at, label in enumerate(list(gold.values())[:40])]
-    write_votes(here / "people", rows, [f"i{at}" for at in range(40)])
+    write_votes(here / "people", rows, [f"i{at}" for at in range(40)], labels=list(LABELS))
     assert main(["plan", "task.yaml", "data.csv", "--out", "run", "--reference", "people", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pilot"]["n"] == 40
 
