@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.errors import InputError, LedgerError
-from catena.ledger import votes, wal
+from catena.ledger import sums, votes, wal
 from catena.ledger.batches import BatchRecord, Change, answered_keys, read_batches
 from catena.ledger.items import ITEM_COLUMNS, Broken, RowChanges, compare, item, item_row
 from catena.ledger.lock import RunLock
@@ -347,11 +347,18 @@ class Ledger:
             return votes.find(self._db, link, keys)
 
     def decided(
-        self, link: int, labels: Sequence[str], n: int
+        self, link: int, labels: Sequence[str], n: int, **more: NDArray[np.float64] | None
     ) -> tuple[NDArray[np.bool_], NDArray[np.int16], NDArray[np.float64]]:
-        """Return, for one link: which rows have an answer, its label index (-1 for a failure), its confidence."""
+        """Return, for one link: which rows have an answer, its label index (-1 for a failure), its confidence.
+
+        Args:
+            link: Its number.
+            labels: The labels, in the order of the indices.
+            n: Rows.
+            more: `chance` and `cost` to be filled; see `votes.decided`.
+        """
         with self._whole():
-            return votes.decided(self._db, link, labels, n)
+            return votes.decided(self._db, link, labels, n, **more)
 
     def scored(
         self, link: int, labels: int, n: int
@@ -364,6 +371,23 @@ class Ledger:
         """Yield (row, id, answer, whether it is the first row with this answer) of a link in row order."""
         with self._whole():
             yield from votes.answers(self._db, link)
+
+    def answers_about(self, link: int, rows: Sequence[int]) -> dict[int, Answer]:
+        """Return what a link said about some rows, by row; those that it was not asked about are missing."""
+        with self._whole():
+            return votes.answers_about(self._db, link, rows)
+
+    def failed_by(self, link: int) -> list[sums.Failed]:
+        """Return why rows have no label of a link, the most frequent reason first."""
+        return sums.failed_by(self._db, link)
+
+    def said_by(self, link: int, most: int = 20) -> dict[str, list[tuple[str, int]]]:
+        """Return the `model`s that answered for a link and the `source`s of its confidences, with how many votes."""
+        return sums.said_by(self._db, link, most)
+
+    def course(self, steps: int) -> list[sums.Step]:
+        """Return how votes and their cost came in; see `sums.course`."""
+        return sums.course(self._db, steps)
 
     def failures(self, link: int, start: int, stop: int) -> Iterator[tuple[int, str]]:
         """Yield (row, message) of those rows from `start` up to `stop` that a link has no label for."""

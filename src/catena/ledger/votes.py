@@ -1,7 +1,9 @@
 """A link's votes as the ledger holds them: each is checked as it is read."""
 
 import sqlite3
+import struct
 from collections.abc import Iterator, Sequence
+from math import exp
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,10 @@ from catena.ledger.items import Broken
 from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, digest
 from catena.types import Answer
 
-__all__ = ["answers", "decided", "find", "scored"]
+__all__ = ["answers", "answers_about", "decided", "find", "scored"]
 
 BLOCK = 4096
+_FLOAT = struct.Struct("<d")
 LABEL, CONFIDENCE, LOGPROBS, COST = (
     VOTE_COLUMNS.split(", ").index(name) for name in ("label", "confidence", "logprobs", "cost_usd")
 )
@@ -36,9 +39,22 @@ def find(connection: sqlite3.Connection, link: int, keys: Sequence[bytes]) -> di
 
 
 def decided(
-    connection: sqlite3.Connection, link: int, labels: Sequence[str], n: int
+    connection: sqlite3.Connection,
+    link: int,
+    labels: Sequence[str],
+    n: int,
+    chance: NDArray[np.float64] | None = None,
+    cost: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.bool_], NDArray[np.int16], NDArray[np.float64]]:
     """Return, for one link: which rows have an answer, its label index (-1 for a failure), its confidence.
+
+    Args:
+        connection: Of the ledger.
+        link: Its number.
+        labels: The labels, in the order of the indices.
+        n: Rows.
+        chance: Filled with the link's probability of its label where it gives one, [n].
+        cost: Filled with what each answer cost in USD where that is known, [n]. A vote that rows share costs each all.
 
     Raises:
         Broken: A vote is not what was stored.
@@ -49,9 +65,13 @@ def decided(
     index = {name: at for at, name in enumerate(labels)}
     for row, vote in _read(connection, link, n=n):
         asked[row] = True
-        label[row] = index.get(vote[LABEL], -1)
+        label[row] = at = index.get(vote[LABEL], -1)
         if vote[CONFIDENCE] is not None:
             confidence[row] = vote[CONFIDENCE]
+        if cost is not None and vote[COST] is not None:
+            cost[row] = vote[COST]
+        if chance is not None and at >= 0 and vote[LOGPROBS] is not None:
+            chance[row] = min(1.0, exp(_FLOAT.unpack_from(vote[LOGPROBS], 8 * at)[0]))
     return asked, label, confidence
 
 
@@ -95,22 +115,37 @@ def answers(connection: sqlite3.Connection, link: int) -> Iterator[tuple[int, st
         seen[byte] |= bit
 
 
+def answers_about(connection: sqlite3.Connection, link: int, rows: Sequence[int]) -> dict[int, Answer]:
+    """Return what a link said about some rows, by row; those that it was not asked about are missing.
+
+    Raises:
+        Broken: A vote is not what was stored.
+    """
+    return {row: answer_from(values) for row, values in _read(connection, link, rows=rows)}
+
+
 def _read(
-    connection: sqlite3.Connection, link: int, n: int | None = None, more: str = "", tables: str = ""
+    connection: sqlite3.Connection,
+    link: int,
+    n: int | None = None,
+    more: str = "",
+    tables: str = "",
+    rows: Sequence[int] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield (row, vote columns, more columns) in row order. `more` and `tables` are our own words."""
+    """Yield (row, vote columns, more columns) in row order, of some rows or all. `more` and `tables` are our own words."""
+    only = "" if rows is None else f"AND row IN ({', '.join('?' * len(rows))})"
     columns = ", ".join(f"votes.{name.strip()}" for name in VOTE_COLUMNS.split(",")[2:])
     cursor = connection.execute(
         f"SELECT asked.link, row, asked.key, asked.crc, votes.digest, asked.link, asked.key, {columns} {more} "  # noqa: S608
-        f"FROM asked LEFT JOIN votes USING (link, key) {tables} WHERE asked.link = ? ORDER BY row",
-        (link,),
+        f"FROM asked LEFT JOIN votes USING (link, key) {tables} WHERE asked.link = ? {only} ORDER BY row",
+        (link, *(rows or ())),
     )
     width = 7 + len(VOTE_COLUMNS.split(",")) - 2
-    while rows := cursor.fetchmany(BLOCK):
+    while found := cursor.fetchmany(BLOCK):
         if any(
             checksum(row[:3]) != row[3] or digest(row[5:width]) != row[4] or (n is not None and row[1] >= n)
-            for row in rows
+            for row in found
         ):
             raise Broken(f"votes of link number {link}")
-        for row in rows:
+        for row in found:
             yield (row[1], row[5:width], *row[width:])
