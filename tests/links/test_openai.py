@@ -12,7 +12,7 @@ import pytest
 from catena.engine.run import Run
 from catena.errors import CatenaError, LinkError, TaskError
 from catena.links import open_link
-from catena.links.wire import retry_after
+from catena.links.limits import retry_after
 from catena.testing.provider import FakeProvider
 from catena.types import Failure, Item, Vote
 from chains import LABELS, answers_in, chain_task, execute, openai, rows_of, texts
@@ -245,7 +245,7 @@ BODIES = {
     "huge tokens": (answer("favor", usage={"prompt_tokens": 1 << 70}), "bad_body"),
     "deep": (b'{"choices": [], "x": ' + b"[" * 100_000, "bad_body"),
     "surrogate": (b'{"choices": [{"message": {"content": "\\ud800"}}]}', "bad_body"),
-    "error in 200": (b'{"error": {"message": "no"}}', "bad_body"),
+    "error in 200": (b'{"error": {"message": "no"}}', "server"),
     "list": (b"[]", "bad_body"),
     "not UTF-8": (b'{"choices": [{"message": {"content": "\xff"}}]}', "bad_body"),
 }

@@ -1,5 +1,6 @@
 """Recorded answers of real servers are read as the votes and failures that they are."""
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from catena.errors import LinkError
 from catena.links import open_link
-from catena.links.wire import status_failure
+from catena.links.refusal import status_failure
 from catena.types import Vote
 from chains import chain_task
+from shapes import Shape, ShapedServer
 
 FOLDER = Path(os.environ.get("CATENA_SERVERS", "/nowhere")) / "responses"
 pytestmark = pytest.mark.skipif(
@@ -82,3 +85,61 @@ def test_errors_are_one_line(name, record):
     failure = status_failure(record["status"], json.dumps(record["response"]), None)
     assert failure.message.startswith(f"HTTP {record['status']}: ")
     assert "\n" not in failure.message
+
+
+REFUSED = {
+    "vllm": "stops",
+    "llamaserver": "accepts",
+    "llamacpp": "accepts",
+    "tfserve": "bad_request",
+    "litellm": "bad_request",
+}
+
+
+def replayed(name):
+    """Ask a server that gives a recorded answer over HTTP, with the address that the page of providers has for it."""
+    (record,) = recorded(f"{name}.json").values()
+    with ShapedServer(Shape("/v1/chat/completions", key=None)) as server:
+        server.instead = (record["status"], {}, record["response"])
+        given = {"name": "a", "kind": "openai", "model": "tiny", "base_url": server.base_url, "price": "free"}
+        task = chain_task(given, labels=LABELS)
+        link = open_link(task.chain[0], task)
+
+        async def work():
+            try:
+                return await link.ask(["What?"])
+            finally:
+                await link.close()
+
+        return asyncio.run(work())[0], record
+
+
+@pytest.mark.parametrize("server", REFUSED)
+def test_a_vote_over_http(server):
+    """Each recorded answer is the same vote when it comes over HTTP, with the tokens that the server counted."""
+    answer, record = replayed(f"{server}__chat_five")
+    assert answer.label == "very_positive"
+    assert answer.source == ("none" if server == "tfserve" else "label_logprobs")
+    used = record["response"]["usage"]
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (
+        used["prompt_tokens"],
+        used["completion_tokens"],
+    )
+
+
+@pytest.mark.parametrize(("server", "expected"), REFUSED.items())
+def test_an_unknown_model_over_http(server, expected):
+    """It stops the run where the server says 404, is a failure where it says 400, and a vote where it does not mind."""
+    if expected == "stops":
+        with pytest.raises(LinkError, match=r"HTTP 404.*Check model and base_url"):
+            replayed(f"{server}__err_model")
+        return
+    answer, _ = replayed(f"{server}__err_model")
+    assert isinstance(answer, Vote) if expected == "accepts" else answer.reason == expected
+
+
+@pytest.mark.parametrize("server", ["vllm", "llamaserver", "llamacpp", "litellm", "litellm_vllm"])
+def test_too_long_over_http(server):
+    """A prompt beyond the context fails its item alone, and is not asked again."""
+    answer, _ = replayed(f"{server}__err_long")
+    assert (answer.reason, answer.retryable) == ("too_long", False)

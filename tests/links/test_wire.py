@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catena.links.wire import rate, retry_after, seconds, status_failure
+from catena.links.limits import rate, retry_after, seconds
+from catena.links.refusal import status_failure
 from catena.types import Limit, Rate
 
 

@@ -13,13 +13,14 @@ from catena.links.anthropic_batch import AnthropicBatches
 from catena.links.batch import half
 from catena.links.client import Client, Reply, since
 from catena.links.identity import fingerprint
+from catena.links.limits import Header
 from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import find_price
 from catena.links.reading import answers_of, read_label
 from catena.links.samples import Sampler
 from catena.links.thinking import Read, Said, Thinker, in_two_turns, thoughts_of
 from catena.links.verbalised import read_verbalised, verbalising
-from catena.links.wire import Count, Header, bad_body
+from catena.links.wire import Count, bad_body
 from catena.task import LinkSpec, TaskSpec
 from catena.types import Answer, Failure, Item, Limit, Rate, Usage, Vote, together
 
@@ -132,7 +133,9 @@ class AnthropicLink:
         body = _encode(settings.body)
         self._always = len(self._system.encode()) + len(body) + 16  # bytes of each prompt
         self._surcharge = FOR_AN_HOUR if b"cache_control" in body else 0.0
-        self._client = Client(where, variable, _headers, settings.timeout, settings.concurrency)
+        self._client = Client(
+            where, variable, settings.carrier(_headers), settings, settings.timeout, settings.concurrency
+        )
         self.ready = self._client.ready
         self.close = self._client.close
         self.batches = (

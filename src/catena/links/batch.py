@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Protocol
 
 import msgspec
 
+from catena.links.address import AddressOptions
 from catena.links.price import Price
 from catena.types import Answer, Link
 
@@ -32,7 +33,7 @@ CLOCKS_APART = 86_400.0
 """Seconds that our clock may be behind the provider's when batches are told apart by their age."""
 
 
-class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
+class BatchOptions(AddressOptions, frozen=True, kw_only=True):
     """The options of links with `mode: batch`.
 
     Args:

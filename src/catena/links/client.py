@@ -1,6 +1,5 @@
 """One HTTP connection pool with one key: what links that call a provider share. The key is in no message."""
 
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -10,14 +9,15 @@ from typing import Any, TypeVar
 import msgspec
 
 from catena.errors import LinkError
-from catena.links.wire import Header, retry_after, status_failure
+from catena.links.address import AddressOptions, Secrets
+from catena.links.limits import Header, retry_after
+from catena.links.refusal import status_failure
 from catena.types import Failure, Usage
 
 __all__ = ["CallError", "Client", "GoneError", "Reply", "since"]
 
 T = TypeVar("T")
 
-SHORTEST_KEY = 8  # shorter ones are stand-ins such as `none`, which are words too
 MOST_BODY_BYTES = 4 << 20
 MOST_CONNECTIONS = 512
 
@@ -57,6 +57,7 @@ class Client:
         where: Begins every message, for example `link 'mini'`.
         variable: The environment variable that holds the key; None where the server takes none.
         headers: Returns the headers that carry a key, which may be empty.
+        address: What else goes to the server with every call.
         timeout: Seconds for one call, from connecting to the last byte.
         connections: Most connections at a time; None for as many as calls need.
     """
@@ -66,39 +67,27 @@ class Client:
         where: str,
         variable: str | None,
         headers: Callable[[str], dict[str, str]],
+        address: AddressOptions,
         timeout: float,
         connections: int | None = None,
     ) -> None:
         self.variable = variable
+        self._secrets = Secrets(where)
+        self.hide = self._secrets.hide
         self._where = where
         self._headers = headers
+        self._address = address
         self._timeout = timeout
         self._connections = connections or MOST_CONNECTIONS
         self._client: Any = None
-        self._key = ""
-        self._spellings: frozenset[bytes] = frozenset()
+        self._query: dict[str, str] = {}
 
     def ready(self) -> None:
-        """See that the key is there; see `types.Link`."""
-        variable = self.variable
-        if variable is None:
-            return
-        self._key = os.environ.get(variable, "").strip()
-        if not self._key:
-            raise LinkError(
-                f"{self._where}: there is no key in {variable}.", f"Set it: export {variable}=..."
-            )
-        if not (self._key.isascii() and self._key.isprintable()):
-            raise LinkError(
-                f"{self._where}: the key in {variable} has characters that no key has.", "Set it anew."
-            )
-        if len(self._key) >= SHORTEST_KEY:
-            spellings = (
-                self._key.encode(),
-                msgspec.json.encode(self._key)[1:-1],
-                self._key.replace("/", "\\/").encode(),
-            )
-            self._spellings = frozenset(spellings)
+        """See that the keys are there; see `types.Link`."""
+        if self.variable is not None:
+            self._secrets.key(self.variable)
+        for text in (*self._address.headers.values(), *self._address.query.values()):
+            self._secrets.value(text)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -106,26 +95,22 @@ class Client:
             await self._client.close()
             self._client = None
 
-    def hide(self, body: bytes) -> bytes:
-        """Take the key out of what a server said, before any of it is cut: some show what they were sent."""
-        for spelling in self._spellings:
-            body = body.replace(spelling, b"***")
-        return body
-
     async def post(self, url: str, body: bytes) -> Reply | Failure:
         """Send JSON and return the answer, or why there is none, with the milliseconds that it took."""
-        client = self._client or self._connect()
-        return await self.send(client.post(url).body_bytes(body))
+        request = (self._client or self._connect()).post(url)
+        if self._query:
+            request = request.query(self._query)
+        return await self.send(request.body_bytes(body))
 
     async def get(self, url: str, query: Mapping[str, str | int] | None = None) -> Reply | Failure:
         """Get a page; as `post`."""
         client = self._client or self._connect()
-        return await self.send(client.get(url).query(query or {}))
+        return await self.send(client.get(url).query({**self._query, **(query or {})}))
 
     async def upload(self, url: str, seconds: float, add: Callable[[Any], Any]) -> Reply | Failure:
         """Send a large body, which `add` puts into the request, within so many seconds; as `post`."""
-        client = self._client or self._connect()
-        return await self.send(add(client.post(url).timeout(timedelta(seconds=seconds))), seconds)
+        request = (self._client or self._connect()).post(url).query(self._query)
+        return await self.send(add(request.timeout(timedelta(seconds=seconds))), seconds)
 
     async def send(self, request: Any, seconds: float | None = None) -> Reply | Failure:
         """Send a request that is built but for its sending; as `post`."""
@@ -136,7 +121,8 @@ class Client:
             return Reply(response.status, body, response.get_header)
         except Exception as error:  # noqa: BLE001 - whatever the client raises is about this call
             failure = transport_failure(error, seconds or self._timeout)
-            return msgspec.structs.replace(failure, usage=Usage(latency_ms=since(start)))
+            message = self.hide(failure.message.encode()).decode()
+            return msgspec.structs.replace(failure, message=message, usage=Usage(latency_ms=since(start)))
 
     @asynccontextmanager
     async def download(self, url: str, seconds: float) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -147,7 +133,7 @@ class Client:
             LinkError: The status says that the link is unusable as a whole.
         """
         client = self._client or self._connect()
-        request = client.get(url).timeout(timedelta(seconds=seconds))
+        request = client.get(url).query(self._query).timeout(timedelta(seconds=seconds))
         request = request.streamed_read_buffer_limit(0).build_streamed()  # each piece as it comes
         try:
             async with request as response:
@@ -171,12 +157,15 @@ class Client:
         from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - only needed once there is something to ask
 
         self.ready()
+        key = "" if self.variable is None else self._secrets.key(self.variable)
+        more = {name.lower(): self._secrets.value(text) for name, text in self._address.headers.items()}
+        self._query = {name: self._secrets.value(text) for name, text in self._address.query.items()}
         self._client = (
             ClientBuilder()
             .timeout(timedelta(seconds=self._timeout))
             .max_connections(self._connections)
             .follow_redirects(False)
-            .default_headers({"content-type": "application/json", **self._headers(self._key)})
+            .default_headers({"content-type": "application/json", **self._headers(key), **more})
             .build()
         )
         return self._client
@@ -189,7 +178,8 @@ class Client:
         """
         failure = self.failure(reply)
         if (reply.status in WAYS and failure.reason != "filtered") or failure.reason == "refused_key":
-            way = WAYS.get(reply.status, "Check the account.").format(self.variable)
+            bad_key = "key" in failure.message.lower() and reply.status not in WAYS
+            way = WAYS.get(401 if bad_key else reply.status, "Check the account.").format(self.variable)
             if reply.status == 401 and self.variable is None:
                 way = "The server wants a key: name the variable that holds it, api_key_env: NAME."
             raise LinkError(f"{self._where}: {failure.message.rstrip('.')}.", way)

@@ -12,14 +12,16 @@ from catena.links.batch import half
 from catena.links.client import Client, Reply, since
 from catena.links.codes import Coder
 from catena.links.identity import fingerprint
+from catena.links.limits import rate
 from catena.links.openai_batch import OpenAIBatches
 from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import FREE, find_price
+from catena.links.providers import written_out
 from catena.links.reading import abstained, answers_of, read_label
 from catena.links.samples import Sampler
 from catena.links.thinking import Read, Said, Thinker, in_two_turns, thoughts_of
 from catena.links.verbalised import read_verbalised, verbalising
-from catena.links.wire import Choice, Completion, bad_body, rate
+from catena.links.wire import Choice, Completion, bad_body
 from catena.task import LinkSpec, TaskSpec
 from catena.types import Answer, Failure, Item, Rate, Usage, Vote, together
 
@@ -50,7 +52,7 @@ class Settings(CallOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "OpenAILink":
     """Build the link; see `registry.open_link`."""
-    settings = read_options(spec, Settings, OWNED, "http://localhost:8000/v1", where)
+    settings = read_options(written_out(spec, where), Settings, OWNED, "http://localhost:8000/v1", where)
     if settings.confidence == "logprobs" and not settings.top_logprobs:
         raise TaskError(
             f"{where}: confidence: log-probabilities come from top_logprobs, which is 0.", "Leave it out."
@@ -99,7 +101,9 @@ class OpenAILink:
         self._system = [{"role": "system", "content": system}] if system else []
         self._fields = self._request_fields()
         self._always = len((system or "").encode()) + len(_encode(settings.body)) + 16  # bytes of each prompt
-        self._client = Client(where, variable, _headers, settings.timeout, settings.concurrency)
+        self._client = Client(
+            where, variable, settings.carrier(_headers), settings, settings.timeout, settings.concurrency
+        )
         self.ready = self._client.ready
         self.close = self._client.close
         self.batches = (
@@ -201,7 +205,7 @@ class OpenAILink:
         return thoughts_of(text, usage)
 
     def _answer(self, choice: Choice, text: str, prompt: str) -> Answer:
-        cut = choice.finish_reason == "length"
+        cut = choice.cut
         if self._coder:
             return self._coder.read(prompt, text, _tokens(choice), cut=cut)
         if self._settings.verbalised:
@@ -222,7 +226,7 @@ class OpenAILink:
         return Vote(label, scores.margin, "label_logprobs", scores.logprobs[: self._labels])
 
     def _usage(self, completion: Completion, latency: float) -> Usage:
-        prompt, answer = completion.usage.prompt_tokens or 0, completion.usage.completion_tokens or 0
+        prompt, answer = completion.usage.prompt_tokens or 0, completion.usage.answer
         return Usage(prompt, answer, self._price.usd(prompt, answer, completion.usage.cached), latency)
 
 
@@ -233,7 +237,7 @@ def _opened(body: bytes, latency: float) -> tuple[Completion, Choice, str] | Fai
         choice = completion.choices[0]
     except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
         return bad_body(error, body, latency)
-    return completion, choice, choice.message.content or ""
+    return completion, choice, choice.message.text
 
 
 def _tokens(choice: Choice) -> list[Token]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from catena.errors import TaskError
+from catena.links.address import check_address
 from catena.links.batch import BatchOptions
 from catena.links.price import Price
 from catena.links.thinking import FIRST, THEN
@@ -22,12 +23,10 @@ SAMPLES = 5
 
 
 class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The options that all of them have; those of batches are in `BatchOptions`.
+    """The options that all of them have; those of batches are in `BatchOptions`, of the address in `AddressOptions`.
 
     Args:
         model: As the server calls it.
-        base_url: Where the server is, up to and with `/v1`; the provider's own unless said.
-        api_key_env: The environment variable that holds the key.
         concurrency: Most calls at a time, and how many it begins with; found out by itself unless said.
         requests_per_minute: Most calls a minute; links of one address and key share it.
         tokens_per_minute: Most tokens a minute, in the same way.
@@ -47,8 +46,6 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
-    base_url: str | None = None
-    api_key_env: str | None = None
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     requests_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
     tokens_per_minute: Annotated[float, msgspec.Meta(gt=0)] | None = None
@@ -129,10 +126,7 @@ def read_options(spec: LinkSpec, to: type[T], owned: Sequence[str], example: str
             raise TaskError(
                 f"{where}: body: {field} can't be set there.", f"Links set {', '.join(owned)} themselves."
             )
-    if options.base_url is not None and not options.base_url.startswith(("http://", "https://")):
-        raise TaskError(
-            f"{where}: base_url: '{options.base_url}' is not an http address.", f"For example {example}"
-        )
+    check_address(options, example, where)
     if options.think is not None and options.mode == "batch":
         raise TaskError(
             f"{where}: think: a batch asks each question once, and thoughts need a second turn.",
