@@ -111,6 +111,8 @@ class Vote(msgspec.Struct, frozen=True):
         usage: Tokens, cost and latency of all calls for this vote.
         model: Fingerprint of the model that answered, as the provider names it.
         rate: What the server said of its limits; not stored.
+        lower: Each label's probability is at least this, in the task's order; None where no bounds are known.
+        upper: And at most this.
     """
 
     label: str
@@ -121,6 +123,8 @@ class Vote(msgspec.Struct, frozen=True):
     usage: Usage = NOTHING_USED
     model: str = ""
     rate: Rate | None = None
+    lower: tuple[float, ...] | None = None
+    upper: tuple[float, ...] | None = None
 
 
 REASONS = frozenset({

@@ -116,6 +116,7 @@ def test_an_older_ledger_learns_batches(tmp_path):
     Ledger(tmp_path, write=True).close()
     connection = sqlite3.connect(tmp_path / FILE)
     connection.execute("DROP TABLE batches")
+    connection.execute("ALTER TABLE votes DROP COLUMN bounds")
     connection.execute("PRAGMA user_version = 2")
     connection.commit()
     connection.close()

@@ -47,7 +47,7 @@ def link_to(provider, labels=LABELS, **options):
 @pytest.mark.parametrize("quirk", ["", "vllm", "llamacpp"])
 @pytest.mark.parametrize("labels", [list(LABELS), ["pro-war", "pro-peace", "neutral"], STANCE])
 def test_label_probabilities(labels, quirk):
-    """The label probabilities are the provider's distribution, whatever tokens labels share, and so is the margin."""
+    """The label probabilities are the provider's distribution, whatever tokens labels share; the margin is never too large."""
     with FakeProvider(labels=labels, quirk=quirk, other=0.0) as provider:
         link = link_to(provider, labels)
         prompts = [link.render(Item(0, "1", text)) for text in texts(40)]
@@ -65,7 +65,11 @@ def test_label_probabilities(labels, quirk):
             assert truth[vote.label] == pytest.approx(found[vote.label], abs=1e-3)
             if vote.label != "neutral":  # the tokens of `neutral` don't tell `pro-war` and `pro-peace` apart
                 first, second = sorted(truth.values())[:-3:-1]
-                assert vote.confidence == pytest.approx(math.log(first / second), abs=1e-2)
+                assert vote.confidence <= math.log(first / second) + 1e-2
+                if not any(label.startswith("pro") for label in labels):  # each surface is a token of its own
+                    assert vote.confidence == pytest.approx(math.log(first / second), abs=1e-2)
+            for low, mass, high in zip(vote.lower, truth.values(), vote.upper, strict=True):
+                assert low - 1e-9 <= mass <= high + 1e-9
 
 
 @pytest.mark.parametrize(("fault", "reason"), (RETRIED | FINAL).items())

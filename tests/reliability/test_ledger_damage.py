@@ -17,7 +17,7 @@ from catena.errors import CatenaError, LedgerError
 from catena.ledger import FILE, Ledger
 from catena.ledger.audit import audit
 from catena.ledger.repair import repair
-from catena.ledger.rows import INSERT_VOTE, VOTE_COLUMNS, vote_row
+from catena.ledger.rows import VOTE_COLUMNS, vote_row
 from catena.ledger.schema import TABLES
 from catena.testing.provider import spawn
 from catena.types import Usage, Vote
@@ -240,7 +240,9 @@ def test_version_1(tmp_path):
     db.executescript(TABLES + "PRAGMA application_id = 0x43617465; PRAGMA user_version = 1;")
     with db:
         db.execute("INSERT INTO links VALUES (1, 'small', ?, 'm', 2.5)", (b"f" * 16,))
-        db.execute(INSERT_VOTE, vote_row(1, b"k" * 16, vote))
+        *values, bounds, digest = vote_row(1, b"k" * 16, vote)
+        assert bounds is None
+        db.execute(f"INSERT INTO votes VALUES (1, {', '.join('?' * 16)})", (*values, digest))
         db.execute("INSERT INTO asked VALUES (1, 0, ?)", (b"k" * 16,))
         db.execute("INSERT INTO items VALUES (0, 'i0', 'text', NULL, NULL, '{}', ?)", (b"d" * 8,))
         db.execute("INSERT INTO meta VALUES ('columns', '[]')")

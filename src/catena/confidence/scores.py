@@ -3,7 +3,8 @@
 An answer comes as tokens, each with a list of alternatives. A label has many surfaces (`favor`, ` Favor`, `"favor`),
 may be several tokens long, and may share its first ones with another label (`pro-war`, `pro-peace`). So we follow the
 generated tokens from the start of the label until only one label is left; at each position every alternative that
-leads to one label gives its mass to that label. What the list doesn't show stays an upper bound, never a guess.
+leads to one label gives its mass to that label. What the list doesn't show stays an upper bound, never a guess. The list
+holds the likeliest tokens, so no token that it doesn't show is likelier than its last one.
 
 One assumption: text that can only become one label does become it (`pos` counts for `positive`). The estimates take
 two more: an ambiguous alternative is split equally, but not with labels that have a longer token at its position (`no`
@@ -24,6 +25,8 @@ from catena.confidence.tokens import Mass, Token, decode, listed, locate
 __all__ = ["LabelScorer", "LabelScores", "score_labels"]
 
 RESOLUTION = 1e-7  # log-probabilities are float32: an unlisted mass below this can't be told from none
+SPELLINGS = 256
+"""Tokens of one position that may lead to a label: its beginnings, in each case, bare or after a space or a quote."""
 FLOOR = 1e-30  # smallest probability in a margin, so that margins are finite
 MOST_CACHED = 8192
 EDGES = OPENERS + whitespace + "\xa0\u3000"  # what may stand before a label
@@ -43,6 +46,8 @@ class LabelScores(msgspec.Struct, frozen=True, gc=False):
         margin: The paper's confidence: `logprobs[best]` minus the second largest, in nats, never negative. A label
             that wasn't listed counts with the most that could have gone unlisted; probabilities below 1e-30 count as
             1e-30. 0 where nothing is known.
+        least: The margin is at least this: the log of `lower[best]` minus that of the largest other `upper`; 0 where the
+            bounds leave open which label is best.
     """
 
     logprobs: tuple[float | None, ...]
@@ -50,6 +55,7 @@ class LabelScores(msgspec.Struct, frozen=True, gc=False):
     upper: tuple[float, ...]
     best: int
     margin: float
+    least: float
 
 
 def score_labels(tokens: Sequence[Token], labels: Sequence[str], start: int) -> LabelScores:
@@ -89,7 +95,7 @@ class LabelScorer:
         first, head = locate(tokens, start)
         for at in range(first, len(tokens)):
             own, others, unlisted = listed(tokens[at], head if at == first else b"")
-            path.unlisted(unlisted, min([own[1] or 1.0, *[mass for _, mass in others]]))
+            path.unlisted(unlisted, own[1] or 1.0, min([mass for _, mass in others], default=1.0))
             if own[0]:
                 mask, text = self._match(path.data + own[0])
             elif any(token.text or token.raw for token in tokens[at + 1 :]):
@@ -225,13 +231,17 @@ class _Path:
             if shared >> index & 1:
                 self.point[index] += share
 
-    def unlisted(self, mass: float, least: float) -> None:
-        """Count the mass that no list shows at this position."""
-        most = self.mass * min(max(mass, RESOLUTION), least)
+    def unlisted(self, mass: float, own: float, least: float) -> None:
+        """Count the mass that no list shows at this position, of which a label has at most so many tokens.
+
+        The generated token need not be among the likeliest, so the last one is the least of the others.
+        """
+        mass = max(mass, RESOLUTION)
+        upper, loose = self.mass * min(mass, SPELLINGS * least), self.mass * min(mass, own, least)
         for index in range(len(self.upper)):
             if self.alive >> index & 1:
-                self.upper[index] += self.mass * mass
-                self.loose[index] += most
+                self.upper[index] += upper
+                self.loose[index] += loose
 
     def follow(self, own: Mass, mask: Mask, twins: float) -> None:
         """Go on with the generated token, which leaves the labels of the mask."""
@@ -254,12 +264,15 @@ class _Path:
         rivals = [point or self.loose[index] for index, point in enumerate(self.point) if index != best]
         rival = max(max(rivals, default=RESOLUTION), FLOOR)
         margin = log(max(self.point[best], FLOOR)) - log(rival) if self.point[best] else 0.0
+        most = max([bound for index, bound in enumerate(self.upper) if index != best], default=RESOLUTION)
+        least = log(max(self.lower[best], FLOOR)) - log(max(most, FLOOR))
         return LabelScores(
             tuple([log(min(point, 1.0)) if point else None for point in self.point]),
             tuple([min(bound, 1.0) for bound in self.lower]),
             tuple([min(bound, 1.0) for bound in self.upper]),
             best,
             max(margin, 0.0),
+            max(least, 0.0),
         )
 
 

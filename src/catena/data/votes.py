@@ -17,7 +17,7 @@ __all__ = ["VoteTable", "read_columns", "read_votes"]
 NO_LABEL = -1
 MOST_LABELS = 10_000
 NUMBERS = frozenset({"confidence", "cost_usd", "latency_ms", "prompt_tokens", "completion_tokens"})
-LISTS = frozenset({"label_logprobs"})
+LISTS = frozenset({"label_logprobs", "label_lower", "label_upper"})
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import msgspec
 from catena.errors import CatenaError, InputError
 from catena.ledger import wal
 from catena.ledger.items import ITEM_COLUMNS
-from catena.ledger.rows import VOTE_COLUMNS, checksum, digest
+from catena.ledger.rows import VOTE_COLUMNS, checksum, digest, vote_digest
 from catena.ledger.schema import is_current, migrate
 from catena.ledger.store import FILE, connect, one_line
 
@@ -32,7 +32,7 @@ TABLES = {
 def is_whole(table: str, row: Sequence[Any]) -> bool:
     """Tell whether a row of a table, with the columns of `TABLES`, is what was stored."""
     if table == "votes":
-        return bool(digest(row[:-1]) == row[-1])
+        return bool(vote_digest(row[:-1]) == row[-1])
     if table == "links":
         return bool(checksum(row[:4]) == row[4])
     if table == "batches":  # how a batch is doing, which follows, is asked of its provider again

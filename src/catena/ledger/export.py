@@ -81,7 +81,8 @@ def _write_votes(ledger: Ledger, links: Sequence[str], path: Path, counts: dict[
 
     schema = pa.schema([
         ("item_id", pa.string()), ("link", pa.string()), ("label", pa.string()), ("confidence", pa.float64()),
-        ("label_logprobs", pa.list_(pa.float64())), ("confidence_source", pa.string()), ("cost_usd", pa.float64()),
+        ("label_logprobs", pa.list_(pa.float64())), ("label_lower", pa.list_(pa.float64())),
+        ("label_upper", pa.list_(pa.float64())), ("confidence_source", pa.string()), ("cost_usd", pa.float64()),
         ("prompt_tokens", pa.int64()), ("completion_tokens", pa.int64()), ("latency_ms", pa.float64()),
         ("calls", pa.int64()), ("model", pa.string()), ("text", pa.string()), ("error", pa.string()),
     ])  # fmt: skip
@@ -109,6 +110,7 @@ def _said(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, Failure):
         return said | {"error": f"{answer.reason}: {answer.message}"}
     vote = {"label": answer.label, "confidence": answer.confidence, "label_logprobs": answer.logprobs}
+    vote |= {"label_lower": answer.lower, "label_upper": answer.upper}
     return said | vote | {"confidence_source": answer.source}
 
 

@@ -20,7 +20,8 @@ from catena.ledger.store import FILE, connect
 __all__ = ["Repair", "repair"]
 
 ADMITTED = {"columns", "id_type", "template", "gold", "rows"}
-VOTE_WIDTH, LINK_WIDTH = 17, 6
+VOTE_WIDTHS, LINK_WIDTH = (17, 18), 6  # an older vote has no place for bounds
+DIGEST = 15
 FLOATS = (3, 10, 11)
 
 
@@ -135,8 +136,10 @@ def _found(path: Path) -> Iterator[tuple[str, Sequence[Any]]]:
     for number, values in records(path):
         if number is None:
             continue
-        if len(values) == VOTE_WIDTH:
+        if len(values) in VOTE_WIDTHS:
+            bounds = values.pop() if len(values) == max(VOTE_WIDTHS) else None
             row = values[1:]
+            row.insert(DIGEST, bounds)
             for at in FLOATS:  # SQLite stores a whole number as an integer
                 row[at] = float(row[at]) if isinstance(row[at], int) else row[at]
             table: str = "votes"

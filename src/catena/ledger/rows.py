@@ -10,13 +10,13 @@ import msgspec
 
 from catena.types import Answer, Failure, Usage, Vote
 
-__all__ = ["INSERT_VOTE", "VOTE_COLUMNS", "answer_from", "checksum", "digest", "vote_row"]
+__all__ = ["INSERT_VOTE", "VOTE_COLUMNS", "answer_from", "checksum", "digest", "vote_digest", "vote_row"]
 
 VOTE_COLUMNS = (
     "link, key, label, confidence, source, logprobs, text, calls, prompt_tokens, completion_tokens, cost_usd, "
-    "latency_ms, model, reason, message"
+    "latency_ms, model, reason, message, bounds"
 )
-INSERT_VOTE = f"INSERT OR REPLACE INTO votes ({VOTE_COLUMNS}, digest) VALUES ({', '.join('?' * 16)})"  # noqa: S608
+INSERT_VOTE = f"INSERT OR REPLACE INTO votes ({VOTE_COLUMNS}, digest) VALUES ({', '.join('?' * 17)})"  # noqa: S608
 
 _pack = msgspec.msgpack.Encoder().encode
 _NONE = float("nan")
@@ -25,6 +25,11 @@ _NONE = float("nan")
 def digest(values: Sequence[Any]) -> bytes:
     """Return the checksum of a row's values, 8 bytes."""
     return blake2b(_pack(values), digest_size=8).digest()
+
+
+def vote_digest(values: Sequence[Any]) -> bytes:
+    """Return the checksum of a vote's columns; without bounds, which older ledgers don't have, as they have it."""
+    return digest(values if values[-1] is not None else values[:-1])
 
 
 def checksum(values: Sequence[Any]) -> int:
@@ -57,10 +62,23 @@ def vote_row(link: int, key: bytes, answer: Answer) -> tuple[Any, ...]:
             *used,
             None,
             None,
+            _pack_floats([*answer.lower, *answer.upper]) if answer.lower and answer.upper else None,
         )
     else:
-        values = (link, key, None, None, "none", None, answer.text, *used, answer.reason, answer.message)
-    return (*values, digest(values))
+        values = (
+            link,
+            key,
+            None,
+            None,
+            "none",
+            None,
+            answer.text,
+            *used,
+            answer.reason,
+            answer.message,
+            None,
+        )
+    return (*values, vote_digest(values))
 
 
 def answer_from(row: Sequence[Any]) -> Answer:
@@ -81,11 +99,21 @@ def answer_from(row: Sequence[Any]) -> Answer:
         model,
         reason,
         message,
+        bounds,
     ) = row
     usage = Usage(prompt, completion, cost, latency, calls)
     if label is None:
         return Failure(reason, message, text=text, usage=usage, model=model)
-    return Vote(label, confidence, source, _unpack_floats(logprobs), text, usage, model)
+    lower, upper = _halves(bounds)
+    return Vote(
+        label, confidence, source, _unpack_floats(logprobs), text, usage, model, lower=lower, upper=upper
+    )
+
+
+def _halves(bounds: bytes | None) -> tuple[Any, Any]:
+    """Return the lower and the upper bounds, which are packed one after the other."""
+    values = _unpack_floats(bounds)
+    return (None, None) if values is None else (values[: len(values) // 2], values[len(values) // 2 :])
 
 
 def _float(value: float | None) -> float | None:

@@ -78,7 +78,12 @@ def _third(connection: sqlite3.Connection) -> None:
     connection.execute(BATCHES_TABLE)
 
 
-_MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_second, _third]
+def _bounded(connection: sqlite3.Connection) -> None:
+    """Votes have bounds of their labels' probabilities; those of an older ledger have none, and keep their checksums."""
+    connection.execute("ALTER TABLE votes ADD COLUMN bounds BLOB")
+
+
+_MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_second, _third, _bounded]
 """Function i brings version i + 1 to version i + 2."""
 
 VERSION = len(_MIGRATIONS) + 1

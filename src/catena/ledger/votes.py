@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.ledger.items import Broken
-from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, digest
+from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, vote_digest
 from catena.types import Answer
 
 __all__ = ["answers", "answers_about", "decided", "find", "scored"]
@@ -33,7 +33,7 @@ def find(connection: sqlite3.Connection, link: int, keys: Sequence[bytes]) -> di
         f"SELECT {VOTE_COLUMNS}, digest FROM votes WHERE link = ? AND key IN ({marks})",  # noqa: S608
         [link, *keys],
     ).fetchall()
-    if any(digest(row[:-1]) != row[-1] for row in found):
+    if any(vote_digest(row[:-1]) != row[-1] for row in found):
         raise Broken("a vote")
     return {row[1]: answer_from(row[:-1]) for row in found}
 
@@ -143,7 +143,9 @@ def _read(
     width = 7 + len(VOTE_COLUMNS.split(",")) - 2
     while found := cursor.fetchmany(BLOCK):
         if any(
-            checksum(row[:3]) != row[3] or digest(row[5:width]) != row[4] or (n is not None and row[1] >= n)
+            checksum(row[:3]) != row[3]
+            or vote_digest(row[5:width]) != row[4]
+            or (n is not None and row[1] >= n)
             for row in found
         ):
             raise Broken(f"votes of link number {link}")

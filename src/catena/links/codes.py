@@ -111,9 +111,11 @@ class Coder:
         scores = self._by_code.score(tokens, found.start)
         if scores.logprobs[scores.best] is None:
             return Vote(label)
-        of_label = dict(zip(order, scores.logprobs, strict=True))
-        logprobs = tuple(of_label[index] for index in range(len(self._labels)))
-        return Vote(self._labels[order[scores.best]], scores.margin, "code_logprobs", logprobs)
+        of_label = [order.index(index) for index in range(len(self._labels))]
+        logprobs = tuple(scores.logprobs[at] for at in of_label)
+        lower, upper = (tuple(each[at] for at in of_label) for each in (scores.lower, scores.upper))
+        label = self._labels[order[scores.best]]
+        return Vote(label, scores.least, "code_logprobs", logprobs, lower=lower, upper=upper)
 
 
 def _refuse(labels: Collection[str], where: str) -> None:

@@ -223,7 +223,9 @@ class OpenAILink:
         label = self._scorer.labels[scores.best]
         if label == self._abstain:  # likelier than what the text begins with
             return abstained(label)
-        return Vote(label, scores.margin, "label_logprobs", scores.logprobs[: self._labels])
+        lower, upper = scores.lower[: self._labels], scores.upper[: self._labels]
+        logprobs = scores.logprobs[: self._labels]
+        return Vote(label, scores.least, "label_logprobs", logprobs, lower=lower, upper=upper)
 
     def _usage(self, completion: Completion, latency: float) -> Usage:
         prompt, answer = completion.usage.prompt_tokens or 0, completion.usage.answer

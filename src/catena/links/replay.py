@@ -123,15 +123,23 @@ class ReplayLink:
         confidence = row.get("confidence")
         if confidence is not None and math.isnan(confidence):
             confidence = None
-        logprobs = row.get("label_logprobs")
+        logprobs, lower, upper = (_list(row, name) for name in _LISTS)
         return Vote(
             label,
             confidence,
             row.get("confidence_source") or ("recorded" if confidence is not None else "none"),
-            None if logprobs is None else tuple(logprobs),
+            logprobs,
             usage=usage,
             model=self._link,
+            lower=lower,
+            upper=upper,
         )
+
+
+def _list(row: Mapping[str, Any], name: str) -> tuple[Any, ...] | None:
+    """Return a cell's list."""
+    values = row.get(name)
+    return None if values is None else tuple(values)
 
 
 def _number(row: Mapping[str, Any], name: str) -> float | None:
@@ -140,7 +148,8 @@ def _number(row: Mapping[str, Any], name: str) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
+_LISTS = ("label_logprobs", "label_lower", "label_upper")
 _OPTIONAL = (
-    "label_logprobs", "cost_usd", "prompt_tokens", "completion_tokens", "latency_ms",
+    *_LISTS, "cost_usd", "prompt_tokens", "completion_tokens", "latency_ms",
     "confidence_source", "error",
 )  # fmt: skip
