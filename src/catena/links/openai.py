@@ -222,7 +222,7 @@ class OpenAILink:
         return Vote(label, scores.margin, "label_logprobs", scores.logprobs[: self._labels])
 
     def _usage(self, completion: Completion, latency: float) -> Usage:
-        prompt, answer = completion.usage.prompt_tokens or 0, completion.usage.completion_tokens or 0
+        prompt, answer = completion.usage.prompt_tokens or 0, completion.usage.answer
         return Usage(prompt, answer, self._price.usd(prompt, answer, completion.usage.cached), latency)
 
 

@@ -95,7 +95,16 @@ class Tokens(msgspec.Struct, gc=False):
 
     prompt_tokens: Count | None = 0
     completion_tokens: Count | None = 0
+    total_tokens: Count | None = 0
     prompt_tokens_details: PromptDetails | None = None
+
+    @property
+    def answer(self) -> int:
+        """Tokens of the answer, unseen thoughts included: some servers count those in `total_tokens` alone.
+
+        So do Grok models (docs.cloud.google.com, "Reasoning for Grok Models").
+        """
+        return max(self.completion_tokens or 0, (self.total_tokens or 0) - (self.prompt_tokens or 0))
 
     @property
     def cached(self) -> int:
