@@ -20,6 +20,15 @@ MOST_LABELS = 10
 @click.option(
     "--certificate", type=click.Path(path_type=Path), help="Work this certificate out again instead."
 )
+@click.option("--estimate", is_flag=True, help="Foretell what a run will cost from a random sample of rows.")
+@click.option(
+    "--rows", type=click.IntRange(10), default=50, show_default=True, help="With --estimate: of the sample."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="With --estimate: the folder of the run, which uses its votes.",
+)
 @click.pass_obj
 def command(
     output: Any,
@@ -28,10 +37,15 @@ def command(
     run: Path | None,
     repair: bool,
     certificate: Path | None,
+    estimate: bool,
+    rows: int,
+    out: Path | None,
 ) -> None:
     """Validate TASK and DATA, call each link once, and say the most that a run can cost.
 
     With --ledger, read all of a finished or stopped RUN and say whether it is what was stored; --repair saves what is whole.
+
+    With --estimate, let every link vote on a random sample instead and say what a run will cost, with its interval.
 
     With --certificate, work a promise of catena certify out again from its votes; name their folder if it has moved.
     """
@@ -51,6 +65,13 @@ def command(
         raise click.UsageError("--repair goes with --ledger: name the run's folder.")
     if task is None:
         raise click.UsageError("Missing argument 'TASK'. To check a run: catena check --ledger RUN")
+    if out is not None and not estimate:
+        raise click.UsageError("--out goes with --estimate.")
+    if estimate:
+        from catena.cli.costing import estimate_cost
+
+        estimate_cost(output, task, data, rows, out)
+        return
     check_task_and_data(output, task, data)
 
 

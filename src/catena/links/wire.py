@@ -141,6 +141,14 @@ class Tokens(msgspec.Struct, gc=False):
         return max(self.completion_tokens or 0, (self.total_tokens or 0) - (self.prompt_tokens or 0))
 
     @property
+    def answer(self) -> int:
+        """Tokens of the answer, unseen thoughts included: some servers count those in `total_tokens` alone.
+
+        So do Grok models (docs.cloud.google.com, "Reasoning for Grok Models").
+        """
+        return max(self.completion_tokens or 0, (self.total_tokens or 0) - (self.prompt_tokens or 0))
+
+    @property
     def cached(self) -> int:
         """Tokens of the prompt that came from the provider's cache; `prompt_tokens` holds them too."""
         details = (self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0

@@ -35,6 +35,7 @@ class Reply(msgspec.Struct, frozen=True):
         finish_reason: `stop`, `length`, `content_filter`.
         refusal: The message's refusal, where the model refuses.
         choices: Whether there is any choice at all.
+        thought: Tokens that the model thought before it, unseen: they are paid as tokens of the answer.
     """
 
     text: str | None
@@ -42,6 +43,7 @@ class Reply(msgspec.Struct, frozen=True):
     finish_reason: str = "stop"
     refusal: str | None = None
     choices: bool = True
+    thought: int = 0
 
 
 def chance(*parts: object) -> float:
@@ -266,6 +268,7 @@ def completion(
         ]
         choice["logprobs"] = {"content": content, "refusal": None}
     asked = sum((len(text_of(m)) + 3) // 4 + 4 for m in request["messages"])
+    spoken = len(said) + reply.thought
     return {
         "id": f"chatcmpl-{number:08d}",
         "object": "chat.completion",
@@ -274,9 +277,10 @@ def completion(
         "choices": [choice] if reply.choices else [],
         "usage": {
             "prompt_tokens": asked,
-            "completion_tokens": len(said),
-            "total_tokens": asked + len(said),
+            "completion_tokens": spoken,
+            "total_tokens": asked + spoken,
             "prompt_tokens_details": {"cached_tokens": style.get("cached", 0)},
+            "completion_tokens_details": {"reasoning_tokens": reply.thought},
         },
         "system_fingerprint": style.get("fingerprint", "fp_fake"),
     }

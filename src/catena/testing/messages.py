@@ -50,7 +50,7 @@ def as_message(
         "stop_sequence": None,
         "usage": {
             "input_tokens": asked - cached - written,
-            "output_tokens": len(said),
+            "output_tokens": len(said) + reply.thought,
             "cache_read_input_tokens": cached,
             "cache_creation_input_tokens": written,
             "cache_creation": {
