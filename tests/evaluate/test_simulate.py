@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import permutations
 
 import numpy as np
 import pyarrow as pa
@@ -183,6 +184,19 @@ def test_permutations_are_all_orders_of_that_length():
     assert all(one == simulator.run(one["chain"]) for one in found)
 
 
+@pytest.mark.parametrize("share", [None, ["0.2", "0.5", "0.3"], ["0", "0.999", "0.001"]])
+@pytest.mark.parametrize("values", [(0.1, 0.5, 0.9, None), (math.inf, -math.inf, 0.3, None)])
+def test_permutations_decide_as_the_engine_does(share, values, tmp_path):
+    """Ties, failures, missing votes and confidences, infinities, items without gold: each order to the last digit as alone."""
+    items, gold = [f"item{i}" for i in range(60)], ["favor", "against", None] * 20
+    links = ("small", "mid", "big", "other")
+    votes = random_votes(links=links, values=values)
+    simulator = Simulator(read_votes(write_votes(tmp_path, votes, items, gold=gold)))
+    found = list(simulator.permutations(3, share, 2))
+    assert [tuple(one["chain"]) for one in found] == list(permutations(simulator.votes.links, 3))
+    assert all(one == simulator.run(one["chain"], share, 2) for one in found)
+
+
 def test_permutations_take_shares():
     """The shares go by position in the order."""
     simulator = Simulator(table_of(np.random.default_rng(0).random((3, 20))))
@@ -254,8 +268,8 @@ def test_random_routing_is_what_drawing_item_by_item_gives(share, tmp_path):
     keeps = [kept for _, kept in quotas(60, exact_shares(share, 3))]
     scores = []
     for trial in range(trials):
-        place = np.argsort(np.random.Generator(np.random.PCG64([3, 0, trial])).random(60), kind="stable")
-        keeper = np.repeat(np.arange(3), keeps)[place]
+        generator = np.random.Generator(np.random.PCG64([3, 0, trial]))
+        keeper = generator.permutation(np.repeat(np.arange(3, dtype=np.int8), keeps))
         label = [
             next((votes.label[j, i] for j in range(keeper[i], -1, -1) if votes.label[j, i] >= 0), -1)
             for i in range(60)

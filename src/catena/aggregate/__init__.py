@@ -4,8 +4,8 @@ from catena.aggregate.calibrated import Calibrated
 from catena.aggregate.decide import RULES, Decision, Result, decide, decide_by, decide_so_far
 from catena.aggregate.judge import Judge
 from catena.aggregate.last import last
-from catena.aggregate.minmax import minmax, scaled
-from catena.aggregate.rank import normalised_ranks, rank
+from catena.aggregate.minmax import minmax, scaled, scaled_of
+from catena.aggregate.rank import normalised_ranks, rank, ranks_of
 from catena.aggregate.votes import Votes
 
 __all__ = [
@@ -22,5 +22,7 @@ __all__ = [
     "minmax",
     "normalised_ranks",
     "rank",
+    "ranks_of",
     "scaled",
+    "scaled_of",
 ]

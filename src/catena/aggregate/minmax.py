@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from catena.aggregate.rank import earliest_highest
 
-__all__ = ["minmax", "scaled"]
+__all__ = ["minmax", "scaled", "scaled_of"]
 
 NONE, UNSURE, LEAST, MOST = -3.0, -2.0, -1.0, 2.0
 """Below and above every scaled confidence: no vote; a vote without confidence; minus and plus infinity."""
@@ -32,15 +32,18 @@ def scaled(seen: NDArray[np.bool_], confidence: NDArray[np.float64]) -> Iterator
     for has_vote, values in zip(seen, confidence, strict=True):
         found = np.full(len(values), NONE)
         here = np.flatnonzero(has_vote)
-        value = values[here]
-        finite = np.isfinite(value)
-        if finite.all():
-            place = _between(value)
-        else:
-            place = np.where(np.isnan(value), UNSURE, np.where(value > 0, MOST, LEAST))
-            place[finite] = _between(value[finite])
-        found[here] = place
+        found[here] = scaled_of(values[here])
         yield found
+
+
+def scaled_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where the confidences of the votes of one link lie, as `scaled` does, [n]."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return _between(values)
+    place: NDArray[np.float64] = np.where(np.isnan(values), UNSURE, np.where(values > 0, MOST, LEAST))
+    place[finite] = _between(values[finite])
+    return place
 
 
 def _between(value: NDArray[np.float64]) -> NDArray[np.float64]:

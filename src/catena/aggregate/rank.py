@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["earliest_highest", "normalised_ranks", "rank"]
+__all__ = ["earliest_highest", "normalised_ranks", "rank", "ranks_of"]
 
 LOWEST = float(np.nextafter(0, 1))
 
@@ -29,15 +29,24 @@ def normalised_ranks(
     for has_vote, values, items in zip(seen, confidence, order, strict=True):
         ranks = np.zeros(len(has_vote))
         here = items[has_vote[items]]
-        if len(here):
-            value = values[here]
-            ends = np.flatnonzero(np.append(value[1:] != value[:-1], True))
-            if len(ends) == len(here):
-                ranks[here] = np.arange(1, len(here) + 1) / len(here)
-            else:
-                ranks[here] = np.repeat(ends + 1, np.diff(ends, prepend=-1)) / len(here)
-            ranks[here[np.isnan(value)]] = LOWEST
+        ranks[here] = ranks_of(values[here])
         yield ranks
+
+
+def ranks_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return rank / n of the votes of one link, in (0, 1].
+
+    Args:
+        values: Their confidences from the least to the most sure; those that are NaN come first, [n].
+    """
+    n = len(values)
+    if not n:
+        return np.zeros(0)
+    ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))
+    up_to = np.arange(1, n + 1) if len(ends) == n else np.repeat(ends + 1, np.diff(ends, prepend=-1))
+    ranks: NDArray[np.float64] = up_to / n
+    ranks[: int(np.count_nonzero(np.isnan(values)))] = LOWEST
+    return ranks
 
 
 def rank(ranks: Iterable[NDArray[np.float64]]) -> NDArray[np.int16]:

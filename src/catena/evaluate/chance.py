@@ -35,7 +35,7 @@ class RandomRouting:
         self._keeper = np.empty((trials, n), np.int8)
         for trial in range(trials):
             generator = np.random.Generator(np.random.PCG64([abs(seed), seed < 0, trial]))
-            self._keeper[trial] = keeper[np.argsort(generator.random(n), kind="stable")]
+            self._keeper[trial] = generator.permutation(keeper)
         self._counts: dict[int, NDArray[np.int64]] = {}
 
     def counts(self, links: Sequence[int]) -> NDArray[np.int64]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from catena.data.tables import write_table
 from catena.data.votes import VoteTable
 from catena.errors import InputError
 from catena.evaluate.chance import RandomRouting
+from catena.evaluate.orders import Order, Orders
 from catena.evaluate.tally import Tally
 from catena.routing import exact_shares, least_first, quotas, ties
 
@@ -73,20 +73,32 @@ class Simulator:
         counts += [self._tally.taken(at, decision.source(rule)) for rule in RULES]
         scores = self._tally.scores(np.array(counts))
         links = [self._part(row, decision.reached[j], int(kept[j])) | scores[j] for j, row in enumerate(at)]
+        right = self._tally.right[at]
+        oracle = (int((right & decision.reached).any(0).sum()), int(right.any(0).sum()))
+        return self._figures(links, scores[len(chain) :], oracle)
+
+    def _figures(
+        self, links: list[dict[str, Any]], scores: Sequence[dict[str, Any]], oracle: tuple[int, int]
+    ) -> dict[str, Any]:
+        """Return the figures of a chain from those of its links and rules, and the hits of the two bounds."""
         costs = [link["cost_usd"] for link in links if link["cost_usd"] is not None]
+        known = self._known
         return {
-            "chain": list(chain),
+            "chain": [link["link"] for link in links],
             "n": len(self.votes),
             "links": links,
-            "aggregates": dict(zip(RULES, scores[len(chain) :], strict=True)),
-            "oracle": self._oracle(at, decision.reached),
+            "aggregates": dict(zip(RULES, scores, strict=True)),
+            "oracle": {
+                name: hits / known if known else None
+                for name, hits in zip(("reached", "all"), oracle, strict=True)
+            },
             "cost_usd": float(sum(costs)) if costs else None,
         }
 
     def _part(self, row: int, here: NDArray[np.bool_], kept: int) -> dict[str, Any]:
         """Return the part of one link in a chain."""
         votes, received = self.votes, int(np.count_nonzero(here))
-        known, cost = self._costs[row]
+        cost = self._costs[row]
         return {
             "link": votes.links[row],
             "received": received,
@@ -94,26 +106,21 @@ class Simulator:
             "forwarded": received - kept,
             "failed": received - int(np.count_nonzero(here & votes.voted[row])),
             "missing": received - int(np.count_nonzero(here & votes.recorded[row])),
-            "cost_usd": float(cost[here].sum()) if known else None,
+            "cost_usd": None if cost is None else float(cost[here].sum()),
         }
 
     @cached_property
-    def _costs(self) -> list[tuple[bool, NDArray[np.float64]]]:
-        """For each link, whether any cost is known, and the cost of each item, 0 where there is none."""
-        found = []
-        for cost, recorded in zip(self.votes.cost_usd, self.votes.recorded, strict=True):
-            found.append((not np.isnan(cost).all(), np.where(recorded & ~np.isnan(cost), cost, 0.0)))
-        return found
+    def _costs(self) -> list[NDArray[np.float64] | None]:
+        """What is known to be paid for each vote, 0 where nothing is; None for a link without any."""
+        return [
+            None if np.isnan(cost).all() else np.where(recorded & ~np.isnan(cost), cost, 0.0)
+            for cost, recorded in zip(self.votes.cost_usd, self.votes.recorded, strict=True)
+        ]
 
-    def _oracle(self, at: Sequence[int], reached: NDArray[np.bool_]) -> dict[str, float | None]:
-        n = int((self.votes.gold >= 0).sum())
-        if not n:
-            return {"reached": None, "all": None}
-        right = self._tally.right[at]
-        return {
-            "reached": int((right & reached).any(0).sum()) / n,
-            "all": int(right.any(0).sum()) / n,
-        }
+    @cached_property
+    def _known(self) -> int:
+        """How many items have gold."""
+        return int((self.votes.gold >= 0).sum())
 
     def random(
         self, chain: Sequence[str], share: Sequence[float | str] | None = None, trials: int = TRIALS
@@ -168,5 +175,13 @@ class Simulator:
         """
         if not 1 <= length <= len(self.votes.links):
             raise InputError(f"--permutations {length}: the vote table has {len(self.votes.links)} links.")
-        for chain in permutations(self.votes.links, length):
-            yield self.run(chain, share, trials)
+        keeps = [kept for _, kept in quotas(len(self.votes), exact_shares(share, length))]
+        for order in Orders(self.votes, self._order, self._tally, self._costs, keeps):
+            chain = [self.votes.links[j] for j in order.links]
+            yield self._described(order) | {"random": self.random(chain, share, trials) if trials else None}
+
+    def _described(self, order: Order) -> dict[str, Any]:
+        """Return what `describe` does."""
+        scores = self._tally.scores(np.array([*order.heard, *[order.labelled[rule] for rule in RULES]]))
+        links = [part | each for part, each in zip(order.parts, scores, strict=False)]
+        return self._figures(links, scores[len(links) :], (order.reached, order.right))

@@ -5,6 +5,7 @@ kinds, once over the items.
 """
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 from catena.data.votes import VoteTable
 from catena.evaluate.metrics import macro_f1_of
 
-__all__ = ["Tally"]
+__all__ = ["Kinds", "Tally"]
 
 FEW_KINDS = 4096
 
 Counts = NDArray[np.int64]
+Kinds = NDArray[np.unsignedinteger[Any]]
 
 
 class Tally:
@@ -33,10 +35,10 @@ class Tally:
         self.right: NDArray[np.bool_] = (votes.label == votes.gold) & (votes.gold >= 0)
 
     @cached_property
-    def _kinds(self) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    def _kinds(self) -> tuple[Kinds, NDArray[np.int64]]:
         """Return the kind of each item unlabelled (row 0) and by each link (rows from 1), [m + 1, n], and each kind's code.
 
-        The last kind is that of items without gold.
+        The last kind is that of items without gold. Small numbers, because they are fetched from all over the items.
         """
         votes, width = self._votes, self._labels + 1
         code = np.empty((len(votes.links) + 1, len(votes)), np.intp)
@@ -51,19 +53,19 @@ class Tally:
             kind = code.copy()
             kind[:, known] = at.reshape(code.shape[0], -1)
         kind[:, ~known] = len(codes)
-        return kind, codes
+        return kind.astype(np.min_scalar_type(len(codes))), codes
 
     @property
     def kinds(self) -> int:
         """How many kinds there are, that of items without gold left out."""
         return len(self._kinds[1])
 
-    def kind(self, link: int) -> NDArray[np.intp]:
+    def kind(self, link: int) -> Kinds:
         """Return the kind of each item by the vote of a link; by no vote for link -1, [n]."""
-        found: NDArray[np.intp] = self._kinds[0][link + 1]
+        found: Kinds = self._kinds[0][link + 1]
         return found
 
-    def count(self, kind: NDArray[np.intp]) -> Counts:
+    def count(self, kind: Kinds) -> Counts:
         """Return how many of some items are of each kind, [kinds]."""
         return np.bincount(kind, minlength=self.kinds + 1)[: self.kinds]
 
