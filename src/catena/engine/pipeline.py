@@ -11,6 +11,7 @@ from catena.engine.batches import BatchAsker, Desk
 from catena.engine.budget import Budget, BudgetError
 from catena.engine.endpoint import Gate, endpoints
 from catena.engine.inbox import Inbox
+from catena.engine.people import PeopleAsker
 from catena.engine.progress import LinkProgress, Progress
 from catena.engine.results import LABELS_FILE
 from catena.engine.routes import KeepAll, Route, keeps_boards, open_routes
@@ -20,6 +21,7 @@ from catena.ledger import Ledger, store
 from catena.ledger.batches import BatchRecord
 from catena.ledger.writer import Writer
 from catena.links.batch import batching_of
+from catena.links.human import HumanLink
 from catena.routing import ties
 from catena.task import TaskSpec
 from catena.types import Link, Usage
@@ -185,6 +187,8 @@ class Pipeline:
 
     def _asker(self, at: int, writer: Writer) -> Asker:
         link, progress = self._links[at], self.progress.links[at]
+        if isinstance(link, HumanLink):
+            return PeopleAsker(link, self._ledger.folder, writer, self._budget, progress, self._fail)
         batching = batching_of(link)
         if batching is None:
             self._tell_open_batches(link, self._numbers[at])
@@ -224,10 +228,11 @@ class Pipeline:
 
     def _build(self, writer: Writer) -> list[Stage]:
         last = len(self._links) - 1
-        return [
+        askers = [self._asker(at, writer) for at in range(len(self._links))]
+        stages = [
             Stage(
                 link=link,
-                asker=self._asker(at, writer),
+                asker=askers[at],
                 number=self._numbers[at],
                 labels=tuple(self._task.labels),
                 board=self._boards[at],
@@ -241,6 +246,10 @@ class Pipeline:
             )
             for at, link in enumerate(self._links)
         ]
+        for asker, stage in zip(askers, stages, strict=True):
+            if isinstance(asker, PeopleAsker):
+                asker.rows = stage.waiting
+        return stages
 
     def _committed(self, group: list[tuple[int, bytes]]) -> None:
         for number, key in group:
