@@ -10,7 +10,9 @@ from catena.engine.asker import Asker, CallAsker
 from catena.engine.batches import BatchAsker, Desk
 from catena.engine.budget import Budget, BudgetError
 from catena.engine.endpoint import Gate, endpoints
+from catena.engine.helm import Helm
 from catena.engine.inbox import Inbox
+from catena.engine.pause import Pause
 from catena.engine.progress import LinkProgress, Progress
 from catena.engine.results import LABELS_FILE
 from catena.engine.routes import KeepAll, Route, keeps_boards, open_routes
@@ -77,6 +79,7 @@ class Pipeline:
             self._inboxes = [Inbox(pilot) for _ in links]
         self._stages: list[Stage] = []
         self._gates: list[Gate] = []
+        self._pause = Pause()
         self._budget = Budget(task.budget, _spent(ledger), ledger.get("lost") or (0.0, 0.0, 0.0))
         self._seconds: list[float] = []
         self._stopping = ""
@@ -98,8 +101,19 @@ class Pipeline:
         for progress, gate in zip(self.progress.links, self._gates, strict=True):
             progress.gate = gate
         self.progress.budget = self._budget
-        with _signals(self.stop):
-            await self._work()
+        helm = Helm(
+            self._ledger.folder,
+            self.progress,
+            self._links,
+            self._gates,
+            self._budget,
+            self._task.budget,
+            self._pause,
+            pilot=self._alone,
+        )
+        async with helm.steering():
+            with _signals(self.stop):
+                await self._work()
         if self._error:
             raise self._error
         if self._stopping:
@@ -157,6 +171,7 @@ class Pipeline:
         for stage in self._stages:
             stage.stop()
         self._budget.stop()
+        self._pause.end()
         for gate in self._gates:
             gate.endpoint.stop()
 
@@ -174,7 +189,11 @@ class Pipeline:
             + (
                 f", for about ${rest:,.2f}." if rest >= 0.01 else f", for about ${rest:.6f}." if rest else "."
             ),
-            "Raise budget in the task and run the same command to go on"
+            (
+                "It was set while the run worked: the same command goes on with the task's own"
+                if self._budget.steered
+                else "Raise budget in the task and run the same command to go on"
+            )
             + ("." if self._alone else f"; provisional labels: {self._ledger.folder / LABELS_FILE}."),
         )
 
@@ -205,6 +224,7 @@ class Pipeline:
                 progress,
                 tell,
                 self._fail,
+                pause=self._pause,
             )
         )
 
