@@ -1,9 +1,13 @@
-"""What all tests share. It also puts this folder on the import path, for `tables`."""
+"""What all tests share, a browser among it. It also puts this folder on the import path, for `tables`."""
 
 import os
 import signal
 
 from hypothesis import settings
+
+from browser import axe, browser
+
+__all__ = ["axe", "browser"]
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is there; see the Makefile
 signal.signal(

@@ -30,6 +30,7 @@ COMMANDS = (
     "simulate",
     "plan",
     "certify",
+    "serve",
 )
 
 

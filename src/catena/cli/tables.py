@@ -7,27 +7,14 @@ from rich import box
 from rich.cells import cell_len, chop_cells
 from rich.table import Table
 
+from catena.report.words import money
+
 __all__ = ["classes_tables", "links_tables", "money", "saving_line", "scores_table", "table"]
 
 NARROWEST_TEXT, WIDEST_TEXT = 10, 16
 """Characters that long text and headings are folded to: the least, and what is comfortable."""
 
 GAP = 3
-
-
-def money(usd: float | None) -> str:
-    """Return an amount with as many digits as it needs; a dash where it is unknown.
-
-    >>> money(1234.5), money(0.0123), money(0.000023), money(0.0), money(None)
-    ('$1,234.50', '$0.0123', '$0.000023', '$0', '-')
-    """
-    if usd is None:
-        return "-"
-    if usd == 0:
-        return "$0"
-    if usd < 0.000001:
-        return "<$0.000001"
-    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}" if usd >= 0.001 else f"${usd:.6f}"
 
 
 def links_tables(run: Mapping[str, Any], width: int) -> list[Table]:

@@ -152,11 +152,14 @@ class PeopleAsker:
 
 
 def finish_without(folder: Path, links: Sequence[Link]) -> None:
-    """Let a run go on without people at all of its links that have some."""
-    with Desk(folder) as desk:
-        for link in links:
-            if isinstance(link, HumanLink):
-                desk.begin(link.name, link.desk_settings)
+    """Let a run go on without people at all of its links that have some; also while it works."""
+    people = [link for link in links if isinstance(link, HumanLink)]
+    if people:
+        with Desk(folder) as desk:
+            known = {queue.name for queue in desk.queues()}
+            for link in people:
+                if link.name not in known:
+                    desk.begin(link.name, link.desk_settings)
                 desk.finish(link.name)
 
 

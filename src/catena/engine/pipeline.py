@@ -10,8 +10,10 @@ from catena.engine.asker import Asker, CallAsker
 from catena.engine.batches import BatchAsker, Desk
 from catena.engine.budget import Budget, BudgetError
 from catena.engine.endpoint import Gate, endpoints
+from catena.engine.helm import Helm
 from catena.engine.inbox import Inbox
-from catena.engine.people import PeopleAsker
+from catena.engine.pause import Pause
+from catena.engine.people import PeopleAsker, finish_without
 from catena.engine.progress import LinkProgress, Progress
 from catena.engine.results import LABELS_FILE
 from catena.engine.routes import KeepAll, Route, keeps_boards, open_routes
@@ -79,6 +81,7 @@ class Pipeline:
             self._inboxes = [Inbox(pilot) for _ in links]
         self._stages: list[Stage] = []
         self._gates: list[Gate] = []
+        self._pause = Pause()
         self._budget = Budget(task.budget, _spent(ledger), ledger.get("lost") or (0.0, 0.0, 0.0))
         self._seconds: list[float] = []
         self._stopping = ""
@@ -100,8 +103,20 @@ class Pipeline:
         for progress, gate in zip(self.progress.links, self._gates, strict=True):
             progress.gate = gate
         self.progress.budget = self._budget
-        with _signals(self.stop):
-            await self._work()
+        helm = Helm(
+            self._ledger.folder,
+            self.progress,
+            self._links,
+            self._gates,
+            self._budget,
+            self._task.budget,
+            self._pause,
+            pilot=self._alone,
+            finish_without_people=lambda: finish_without(self._ledger.folder, self._links),
+        )
+        async with helm.steering():
+            with _signals(self.stop):
+                await self._work()
         if self._error:
             raise self._error
         if self._stopping:
@@ -159,6 +174,7 @@ class Pipeline:
         for stage in self._stages:
             stage.stop()
         self._budget.stop()
+        self._pause.end()
         for gate in self._gates:
             gate.endpoint.stop()
 
@@ -176,7 +192,11 @@ class Pipeline:
             + (
                 f", for about ${rest:,.2f}." if rest >= 0.01 else f", for about ${rest:.6f}." if rest else "."
             ),
-            "Raise budget in the task and run the same command to go on"
+            (
+                "It was set while the run worked: the same command goes on with the task's own"
+                if self._budget.steered
+                else "Raise budget in the task and run the same command to go on"
+            )
             + ("." if self._alone else f"; provisional labels: {self._ledger.folder / LABELS_FILE}."),
         )
 
@@ -209,6 +229,7 @@ class Pipeline:
                 progress,
                 tell,
                 self._fail,
+                pause=self._pause,
             )
         )
 

@@ -187,6 +187,7 @@ class Stage:
                 self.waiting[key].append(row)
             elif failure is not None:
                 self._uncommitted[key] = failure
+                self.progress.note(row, failure)
                 answered.append((row, key, failure, True))
             else:
                 self.waiting[key] = [row]
@@ -228,6 +229,8 @@ class Stage:
         self.progress.calls += answer.usage.calls
         self.progress.cost_usd += answer.usage.cost_usd or 0.0
         self.progress.reused += max(len(rows) - 1, 0)
+        if isinstance(answer, Failure) and rows:
+            self.progress.note(rows[0], answer)
         await self._writer.append(self._number, key, rows, answer)
         for row in rows:
             self._settle(row, answer)

@@ -50,6 +50,7 @@ CREATE TABLE marks (
     note TEXT NOT NULL, at REAL NOT NULL, seconds REAL NOT NULL, how TEXT NOT NULL, live INTEGER NOT NULL DEFAULT 1,
     crc INTEGER NOT NULL);
 CREATE UNIQUE INDEX live_marks ON marks (item, annotator) WHERE live;
+CREATE INDEX marks_by_item ON marks (item, annotator, mark);
 CREATE INDEX marks_by_annotator ON marks (annotator, mark) WHERE live;
 CREATE TABLE claims (
     item INTEGER NOT NULL, annotator TEXT NOT NULL, since REAL NOT NULL, until REAL NOT NULL,

@@ -26,7 +26,7 @@ class Claim(msgspec.Struct, frozen=True):
         needs: How many people shall label it.
         since: Seconds since 1970, when the person got it.
         again: Whether the person has passed it over before.
-        mark: What the person has said of it before, where that was taken back just now.
+        before: What the person said of it before and has taken back; None where that is nothing.
     """
 
     item: int
@@ -35,7 +35,7 @@ class Claim(msgspec.Struct, frozen=True):
     needs: int
     since: float
     again: bool = False
-    mark: Mark | None = None
+    before: Mark | None = None
 
 
 def annotator_name(given: str) -> str:
@@ -110,17 +110,15 @@ class Seat:
         """Take back what the person said last, and return that item to them; None where there is nothing."""
         with self._desk.changing() as db:
             found = db.execute(
-                "SELECT item, annotator, label, note, at, seconds, how FROM marks CROSS JOIN items USING (item) "
+                "SELECT item FROM marks CROSS JOIN items USING (item) "
                 "WHERE annotator = ? AND live AND how = 'page' AND queue = ? ORDER BY mark DESC LIMIT 1",
                 (self.annotator, self._queue),
             ).fetchone()
             if found is None:
                 return None
-            item, *said = found
-            take_back(db, item, self.annotator)
+            take_back(db, found[0], self.annotator)
             db.execute("DELETE FROM claims WHERE annotator = ?", (self.annotator,))
-            claim = self._take(db, item)
-            return msgspec.structs.replace(claim, mark=Mark(*said))
+            return self._take(db, found[0])
 
     def given(self) -> int:
         """Return how many items the person has labelled."""
@@ -180,11 +178,14 @@ class Seat:
 
     def _as_claim(self, db: sqlite3.Connection, item: int) -> Claim:
         row, name, needs = db.execute("SELECT row, id, needs FROM items WHERE item = ?", (item,)).fetchone()
-        again = db.execute(
-            "SELECT 1 FROM marks WHERE item = ? AND annotator = ? AND live AND label IS NULL",
+        last = db.execute(
+            "SELECT annotator, label, note, at, seconds, how, live FROM marks WHERE item = ? AND annotator = ? "
+            "ORDER BY mark DESC LIMIT 1",
             (item, self.annotator),
         ).fetchone()
-        return Claim(item, row, name, needs, self._since(db, item), again=again is not None)
+        passed = last is not None and last[1] is None and bool(last[-1])
+        before = None if last is None or last[1] is None else Mark(*last[:-1])
+        return Claim(item, row, name, needs, self._since(db, item), again=passed, before=before)
 
     def _since(self, db: sqlite3.Connection, item: int) -> float:
         found = db.execute(

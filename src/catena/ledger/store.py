@@ -365,6 +365,11 @@ class Ledger:
         with self._whole():
             yield from votes.answers(self._db, link)
 
+    def said(self, link: int, rows: Sequence[int]) -> dict[int, Answer]:
+        """Return what a link has said about some rows, by row; those that it has said nothing about are left out."""
+        with self._whole():
+            return votes.of_rows(self._db, link, rows)
+
     def failures(self, link: int, start: int, stop: int) -> Iterator[tuple[int, str]]:
         """Yield (row, message) of those rows from `start` up to `stop` that a link has no label for."""
         yield from self._db.execute(

@@ -11,7 +11,7 @@ from catena.ledger.items import Broken
 from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, digest
 from catena.types import Answer
 
-__all__ = ["answers", "decided", "find", "scored"]
+__all__ = ["answers", "decided", "find", "of_rows", "scored"]
 
 BLOCK = 4096
 LABEL, CONFIDENCE, LOGPROBS, COST = (
@@ -95,15 +95,32 @@ def answers(connection: sqlite3.Connection, link: int) -> Iterator[tuple[int, st
         seen[byte] |= bit
 
 
+def of_rows(connection: sqlite3.Connection, link: int, rows: Sequence[int]) -> dict[int, Answer]:
+    """Return what a link has said about some rows, by row; those that it has said nothing about are left out.
+
+    Raises:
+        Broken: A vote is not what was stored.
+    """
+    only = f"AND row IN ({','.join('?' * len(rows))})"
+    found = _read(connection, link, only=only, given=rows)
+    return {row: answer_from(values) for row, values in found}
+
+
 def _read(
-    connection: sqlite3.Connection, link: int, n: int | None = None, more: str = "", tables: str = ""
+    connection: sqlite3.Connection,
+    link: int,
+    n: int | None = None,
+    more: str = "",
+    tables: str = "",
+    only: str = "",
+    given: Sequence[int] = (),
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield (row, vote columns, more columns) in row order. `more` and `tables` are our own words."""
+    """Yield (row, vote columns, more columns) in row order. `more`, `tables` and `only` are our own words."""
     columns = ", ".join(f"votes.{name.strip()}" for name in VOTE_COLUMNS.split(",")[2:])
     cursor = connection.execute(
         f"SELECT asked.link, row, asked.key, asked.crc, votes.digest, asked.link, asked.key, {columns} {more} "  # noqa: S608
-        f"FROM asked LEFT JOIN votes USING (link, key) {tables} WHERE asked.link = ? ORDER BY row",
-        (link,),
+        f"FROM asked LEFT JOIN votes USING (link, key) {tables} WHERE asked.link = ? {only} ORDER BY row",
+        (link, *given),
     )
     width = 7 + len(VOTE_COLUMNS.split(",")) - 2
     while rows := cursor.fetchmany(BLOCK):

@@ -58,7 +58,7 @@ class Client:
         variable: The environment variable that holds the key; None where the server takes none.
         headers: Returns the headers that carry a key, which may be empty.
         timeout: Seconds for one call, from connecting to the last byte.
-        connections: Most connections at a time; None for as many as calls need.
+        connections: How many calls there are at a time, as far as is known; that may be raised while they are made.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Client:
         self._where = where
         self._headers = headers
         self._timeout = timeout
-        self._connections = connections or MOST_CONNECTIONS
+        self._connections = max(connections or 0, MOST_CONNECTIONS)
         self._client: Any = None
         self._key = ""
         self._spellings: frozenset[bytes] = frozenset()

@@ -1,0 +1,1 @@
+"""What a run shows: its report, and the look that the report and the live page share."""

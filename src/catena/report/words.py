@@ -1,0 +1,66 @@
+"""Figures as people read them, and text that is safe to stand in one line of a picture."""
+
+import unicodedata
+
+__all__ = ["count", "figure", "money", "share", "shown"]
+
+DASH = "-"
+
+
+def money(usd: float | None) -> str:
+    """Return an amount with as many digits as it needs; a dash where it is unknown.
+
+    >>> money(1234.5), money(0.0123), money(0.000023), money(0.0), money(None)
+    ('$1,234.50', '$0.0123', '$0.000023', '$0', '-')
+    """
+    if usd is None:
+        return "-"
+    if usd == 0:
+        return "$0"
+    if usd < 0.000001:
+        return "<$0.000001"
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}" if usd >= 0.001 else f"${usd:.6f}"
+
+
+def count(n: int | None) -> str:
+    """Return a whole number with its thousands apart.
+
+    >>> count(1234567), count(None)
+    ('1,234,567', '-')
+    """
+    return DASH if n is None else f"{n:,}"
+
+
+def share(value: float | None) -> str:
+    """Return a share in percent.
+
+    >>> share(0.8375), share(None)
+    ('83.8%', '-')
+    """
+    return DASH if value is None else f"{value:.1%}"
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """Return a number with so many digits after the point.
+
+    >>> figure(0.66666), figure(None)
+    ('0.667', '-')
+    """
+    return DASH if value is None else f"{value:.{digits}f}"
+
+
+def shown(value: object, most: int = 0) -> str:
+    r"""Return text that can't break out of its line: what is not printed is shown as a box, what is too long is cut.
+
+    Control characters have no place in SVG, and those that turn the direction of writing reorder what stands beside them.
+
+    Args:
+        value: The text.
+        most: Characters to keep; all for 0.
+
+    >>> shown("two\nlines"), shown("a\u202eb"), shown("abcdef", 4)
+    ('two lines', 'a□b', 'abc…')
+    """
+    text = " ".join(str(value).split())
+    text = "".join("□" if unicodedata.category(each)[0] == "C" else each for each in text)
+    return f"{text[: most - 1]}…" if most and len(text) > most else text
