@@ -31,6 +31,7 @@ COMMANDS = (
     "simulate",
     "plan",
     "certify",
+    "serve",
 )
 
 

@@ -26,9 +26,14 @@ __all__ = ["command", "run_and_show"]
 @click.option(
     "--retry-failed", is_flag=True, help="Ask again where a link failed for a reason that may have passed."
 )
+@click.option(
+    "--without-people",
+    is_flag=True,
+    help="Don't wait for people: what they have not labelled takes its label from the links before.",
+)
 @click.pass_obj
 def command(
-    output: Any, task: Path, data: Path, out: Path, update: bool, fresh: bool, retry_failed: bool
+    output: Any, /, task: Path, data: Path, out: Path, update: bool, fresh: bool, **how: bool
 ) -> None:
     """Label DATA with the chain of TASK.
 
@@ -42,7 +47,7 @@ def command(
         raise InputError(
             "--update goes on with the run that is there, --fresh moves it aside.", "Give one of them."
         )
-    run_and_show(output, load_task(task), data, out, update=update, fresh=fresh, retry_failed=retry_failed)
+    run_and_show(output, load_task(task), data, out, update=update, fresh=fresh, **how)
 
 
 def run_and_show(output: Any, task: Any, data: Path, out: Path, **how: bool) -> None:

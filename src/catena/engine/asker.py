@@ -104,6 +104,7 @@ class CallAsker:
         """Have as many workers as there may be calls in flight: more would only wait for each other."""
         while self._workers < min(self._gate.endpoint.window.size, self._gate.ceiling):
             self._workers += 1
+            questions.grow(2 * self._batch * self._workers)
             group.create_task(self._work(questions, answered, group))
 
     async def _work(self, questions: Queue[Question], answered: Answered, group: asyncio.TaskGroup) -> None:
@@ -177,30 +178,31 @@ class CallAsker:
         limited = budget.limited
         bounds = [self._link.most(prompt) for prompt in prompts] if limited or gate.counts_tokens else []
         most = together([bound or NOTHING_USED for bound in bounds])
-        if limited and not await budget.reserve(most):
+        reserved = most if limited else NOTHING_USED
+        if not await budget.reserve(reserved):
             self._fail(None)
             return None
         tokens = self._share * (most.prompt_tokens + most.completion_tokens)
         try:
             await gate.admit(tokens, again=again)
         except LinkError:
-            if limited:
-                budget.settle(most, NOTHING_USED)
+            budget.settle(reserved, NOTHING_USED)
             raise
         answers: Sequence[Answer] = ()
         began, charged, lost = monotonic(), NOTHING_USED, False
         try:
             if self._stopped:
                 return None
-            charged = most  # unless it is known better: it may be ended in the middle
+            charged = reserved  # unless it is known better: it may be ended in the middle
             answers = await self._link.ask(prompts)
-            charged = _charged(answers, bounds, self._link.capabilities.turns)
+            charged = _charged(
+                answers, bounds if limited else [None] * len(answers), self._link.capabilities.turns
+            )
         except LinkError:
             charged = NOTHING_USED
             raise
         finally:
-            if limited:
-                lost = budget.settle(most, charged, together([answer.usage for answer in answers]))
+            lost = budget.settle(reserved, charged, together([answer.usage for answer in answers]))
             gate.leave(began, prompts, answers)
         if lost:
             await self._remember()

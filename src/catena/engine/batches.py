@@ -63,8 +63,7 @@ class BatchAsker:
                 keys = record.split_keys()
                 wanted = set(keys) - desk.ledger.answered(desk.number, keys)
                 self._under_way.append(UnderWay(record, frozenset(keys), wanted, adopted=True))
-                if desk.budget.limited:
-                    desk.budget.hold(record.most)
+                desk.budget.hold(record.most)
         return {key for batch in self._under_way for key in batch.wanted}
 
     async def work(self, questions: Queue[Question], answered: Answered) -> None:
@@ -156,9 +155,11 @@ class BatchAsker:
         self._begin(partial(self._see_through, batch))
 
     async def _reserve(self, record: BatchRecord) -> bool:
-        """Reserve the upper bound of a whole shard; False where the budget does not hold it, and the run stops."""
-        budget = self._desk.budget
-        if not budget.limited or await budget.reserve(record.most):
+        """Reserve the upper bound of a whole shard, after a pause; False where the budget does not hold it: the run stops."""
+        await self._desk.pause.over()
+        if self._stopped:
+            return False
+        if await self._desk.budget.reserve(record.most):
             return True
         self._desk.fail(None)
         return False
@@ -216,8 +217,7 @@ class BatchAsker:
     def _settled(self, batch: UnderWay, harvest: Harvest) -> Change:
         """Settle a batch with the budget, and return the change that settles it in the ledger."""
         record, budget = batch.record, self._desk.budget
-        if budget.limited:
-            budget.settle(record.most, batch.used)
+        budget.settle(record.most, batch.used)
         if not harvest.lost:
             return settle(record.shard, harvest.counts, harvest.used.cost_usd or 0.0)
         if batch.wanted:

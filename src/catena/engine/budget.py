@@ -1,7 +1,7 @@
 """What a run may use: every call reserves its upper bound before it is made, so that the cap holds at any concurrency."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from catena.errors import StoppedError, TaskError
@@ -29,16 +29,16 @@ class Budget:
         spent: USD, tokens and calls used so far; a call whose answer was lost, but may be charged, at its upper bound.
         lost: The part of it that no vote tells.
         exhausted: Whether a call could not be made for lack of budget.
+        steered: Whether the caps were set while the run worked.
     """
 
     def __init__(
         self, spec: BudgetSpec | None, spent: Usage, lost: Sequence[float] = (0.0, 0.0, 0.0)
     ) -> None:
-        caps = (None, None, None) if spec is None else (spec.usd, spec.tokens, spec.calls)
-        self._caps = [(at, float(cap)) for at, cap in enumerate(caps) if cap is not None]
+        self._caps = _caps(spec)
         self.lost = list(lost)
         self.spent = [a + b for a, b in zip(_amounts(spent), lost, strict=True)]
-        self.exhausted = False
+        self.exhausted = self.steered = False
         self._reserved = [0.0, 0.0, 0.0]
         self._in_flight = 0
         self._news = asyncio.Event()
@@ -48,6 +48,33 @@ class Budget:
     def limited(self) -> bool:
         """Whether there is any cap."""
         return bool(self._caps)
+
+    @property
+    def caps(self) -> list[float | None]:
+        """The caps on USD, tokens and calls; None for none."""
+        known = dict(self._caps)
+        return [known.get(at) for at in range(len(KINDS))]
+
+    def cap(self, spec: BudgetSpec | None, links: Iterable[Link], *, steered: bool) -> None:
+        """Set other caps while calls are under way. Those that began without any cap have reserved nothing.
+
+        Args:
+            spec: The caps; None for none.
+            links: Whose calls they have to hold for.
+            steered: Whether they are not the task's own.
+
+        Raises:
+            TaskError: A link's calls have no bound; the caps stay as they are.
+        """
+        before, self._caps = self._caps, _caps(spec)
+        try:
+            for link in links:
+                self.check(link, "")
+        except TaskError:
+            self._caps = before
+            raise
+        self.steered = steered
+        self._news.set()
 
     def check(self, link: Link, prompt: str) -> None:
         """See that a link's calls have the bound that the caps need.
@@ -79,9 +106,8 @@ class Budget:
 
     def hold(self, most: Usage) -> None:
         """Reserve what an earlier run has begun: it is under way, whether the budget holds it or not."""
-        amounts = _amounts(most)
-        for at, _ in self._caps:
-            self._reserved[at] += amounts[at]
+        for at, amount in enumerate(_amounts(most)):
+            self._reserved[at] += amount
         self._in_flight += 1
 
     def settle(self, most: Usage, charged: Usage, told: Usage | None = None) -> bool:
@@ -99,9 +125,8 @@ class Budget:
         for at, amount in enumerate(_amounts(charged)):
             self.spent[at] += amount
             self.lost[at] += lost[at]
-        amounts = _amounts(most)
-        for at, _ in self._caps:
-            self._reserved[at] -= amounts[at]
+        for at, amount in enumerate(_amounts(most)):
+            self._reserved[at] -= amount
         self._in_flight -= 1
         self._news.set()
         return any(amount > 0 for amount in lost)
@@ -128,6 +153,12 @@ class Budget:
 
     def _holds(self, amounts: tuple[float, float, float]) -> bool:
         return all(self.spent[at] + self._reserved[at] + amounts[at] <= cap + 1e-12 for at, cap in self._caps)
+
+
+def _caps(spec: BudgetSpec | None) -> list[tuple[int, float]]:
+    """Return the kinds that are limited, as indices into KINDS, and how much of each there may be."""
+    caps = (None, None, None) if spec is None else (spec.usd, spec.tokens, spec.calls)
+    return [(at, float(cap)) for at, cap in enumerate(caps) if cap is not None]
 
 
 def _amounts(usage: Usage) -> tuple[float, float, float]:

@@ -44,6 +44,10 @@ class Circuit:
             return 0.0
         return None if in_flight else max(0.0, self._probe_at - now)
 
+    def excuse(self, seconds: float) -> None:
+        """Forget a time in which no call was wanted."""
+        self._since += seconds
+
     def end(self, prompts: Sequence[str], answers: Sequence[Answer], began: float, now: float) -> None:
         """Learn how a call about these prompts ended.
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from catena.engine.budget import Budget
+from catena.engine.pause import Pause
 from catena.engine.progress import LinkProgress
 from catena.engine.spool import sent
 from catena.errors import CatenaError, LinkError
@@ -83,6 +84,7 @@ class Desk:
         tell: Takes a line for the user.
         fail: Takes an error that makes the link unusable as a whole, or None for the budget's end.
         sleep: Waits that many seconds.
+        pause: Holds new batches back.
     """
 
     link: Link
@@ -95,6 +97,7 @@ class Desk:
     tell: Callable[[str], None]
     fail: Callable[[CatenaError | None], None]
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
+    pause: Pause = field(default_factory=Pause)
 
 
 class Courier:

@@ -5,13 +5,15 @@ Each link also keeps its own.
 """
 
 import asyncio
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from time import monotonic
 
 from catena.engine.circuit import Circuit
 from catena.engine.health import ITEMS_OWN
 from catena.engine.quota import Quota
+from catena.engine.steering import Trouble
 from catena.engine.window import AUTO_CEILING, Window
 from catena.errors import LinkError
 from catena.types import Answer, Capabilities, Failure, Limit, Link
@@ -25,6 +27,7 @@ TOKENS = 1
 LEAST_PAUSE = 0.001
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 8.0
 LONGEST_WAIT = 600.0
+MOST_TROUBLES = 10
 
 
 class Endpoint:
@@ -37,6 +40,7 @@ class Endpoint:
     Attributes:
         waiting: How many calls wait to begin.
         stopped: Whether nothing waits any more.
+        held: Since when no call may begin, since a person wants a pause; None where it may.
     """
 
     def __init__(self, name: str, links: Sequence[Capabilities]) -> None:
@@ -53,6 +57,7 @@ class Endpoint:
         self._pause_until, self._pause = 0.0, FIRST_PAUSE
         self._timer: asyncio.TimerHandle | None = None
         self.stopped = False
+        self.held: float | None = None
 
     def begin(self, gate: "Gate", tokens: float) -> None:
         """Count a call that begins."""
@@ -87,12 +92,25 @@ class Endpoint:
             if not isinstance(answer, Failure) or answer.reason in ITEMS_OWN:
                 self.window.worked(began, now)
                 self._pause = FIRST_PAUSE
-            elif answer.reason in TOO_MANY:
+                continue
+            gate.note(answer)
+            if answer.reason in TOO_MANY:
                 self.window.refused(began, now)
                 if self.window.size == 1:  # nothing else is left to give way with
                     pause = max(self._pause, answer.retry_after or 0.0)
                     self._pause_until = max(self._pause_until, now + pause)
                     self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def hold(self, *, on: bool) -> None:
+        """Let no call begin from now on, or let them begin again; a pause is no outage, and says nothing of speed."""
+        now = monotonic()
+        if on:
+            self.held = self.held or now
+        elif self.held is not None:
+            self.circuit.excuse(now - self.held)
+            self.window.excuse(now)
+            self.held = None
+            self.pump()
 
     def stop(self) -> None:
         """Let everything that waits go on at once: it sees that it is stopped."""
@@ -104,7 +122,7 @@ class Endpoint:
 
     def wait(self, gate: "Gate", tokens: float, now: float) -> float | None:
         """Return in how many seconds a call of a link may begin; None where that depends on calls in flight."""
-        if self.window.room <= 0 or not gate.room:
+        if self.held is not None or self.window.room <= 0 or not gate.room:
             return None
         probe = self.circuit.wait(now, self.window.in_flight)
         if probe is None:
@@ -143,6 +161,11 @@ class Gate:
     Args:
         endpoint: The endpoint.
         can: What the link can do.
+
+    Attributes:
+        allowed: The most calls at a time that `limit` may set: what runs in this process can't do with more than it says.
+        failures: Calls that were no fault of their item, by reason.
+        troubles: The latest of them.
     """
 
     def __init__(self, endpoint: Endpoint, can: Capabilities) -> None:
@@ -160,6 +183,9 @@ class Gate:
         ]
         self._heard: list[Quota | None] = [None, None]
         self._most = can.concurrency or AUTO_CEILING
+        self.allowed = max(self._most, AUTO_CEILING) if can.endpoint else self._most
+        self.failures = Counter[str]()
+        self.troubles: deque[Trouble] = deque(maxlen=MOST_TROUBLES)
         endpoint.gates.append(self)
 
     @property
@@ -169,8 +195,20 @@ class Gate:
 
     @property
     def ceiling(self) -> int:
-        """The most calls that the link may ever have in flight."""
+        """The most calls that the link may have in flight."""
         return self._most
+
+    def limit(self, most: int) -> None:
+        """Set how many calls the link may have in flight from now on, within what is allowed."""
+        self._most = max(1, min(most, self.allowed))
+        if self._most > self.endpoint.window.ceiling:
+            self.endpoint.window.widen(self._most)
+        self.endpoint.pump()
+
+    def note(self, failure: Failure) -> None:
+        """Remember a call that failed, for whoever watches."""
+        self.failures[failure.reason] += 1
+        self.troubles.append(Trouble(time.time(), None, failure.reason, failure.message))
 
     @property
     def counts_tokens(self) -> bool:

@@ -72,6 +72,12 @@ class Queue(Generic[T]):
         self._things.append(thing)
         self._wake(1)
 
+    def grow(self, size: int) -> None:
+        """Hold so many things, where it held fewer."""
+        if size > self._size:
+            self._size = size
+            self._room.set()
+
     def close(self, *, drop: bool = False) -> None:
         """Say that nothing will follow; with `drop`, also forget what waits."""
         self._closed = True

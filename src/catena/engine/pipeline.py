@@ -10,7 +10,10 @@ from catena.engine.asker import Asker, CallAsker
 from catena.engine.batches import BatchAsker, Desk
 from catena.engine.budget import Budget, BudgetError
 from catena.engine.endpoint import Gate, endpoints
+from catena.engine.helm import Helm
 from catena.engine.inbox import Inbox
+from catena.engine.pause import Pause
+from catena.engine.people import PeopleAsker, finish_without
 from catena.engine.progress import LinkProgress, Progress
 from catena.engine.results import LABELS_FILE
 from catena.engine.routes import KeepAll, Route, keeps_boards, open_routes
@@ -20,6 +23,7 @@ from catena.ledger import Ledger, store
 from catena.ledger.batches import BatchRecord
 from catena.ledger.writer import Writer
 from catena.links.batch import batching_of
+from catena.links.human import HumanLink
 from catena.routing import ties
 from catena.task import TaskSpec
 from catena.types import Link, Usage
@@ -77,6 +81,7 @@ class Pipeline:
             self._inboxes = [Inbox(pilot) for _ in links]
         self._stages: list[Stage] = []
         self._gates: list[Gate] = []
+        self._pause = Pause()
         self._budget = Budget(task.budget, _spent(ledger), ledger.get("lost") or (0.0, 0.0, 0.0))
         self._seconds: list[float] = []
         self._stopping = ""
@@ -98,8 +103,20 @@ class Pipeline:
         for progress, gate in zip(self.progress.links, self._gates, strict=True):
             progress.gate = gate
         self.progress.budget = self._budget
-        with _signals(self.stop):
-            await self._work()
+        helm = Helm(
+            self._ledger.folder,
+            self.progress,
+            self._links,
+            self._gates,
+            self._budget,
+            self._task.budget,
+            self._pause,
+            pilot=self._alone,
+            finish_without_people=lambda: finish_without(self._ledger.folder, self._links),
+        )
+        async with helm.steering():
+            with _signals(self.stop):
+                await self._work()
         if self._error:
             raise self._error
         if self._stopping:
@@ -157,6 +174,7 @@ class Pipeline:
         for stage in self._stages:
             stage.stop()
         self._budget.stop()
+        self._pause.end()
         for gate in self._gates:
             gate.endpoint.stop()
 
@@ -174,7 +192,11 @@ class Pipeline:
             + (
                 f", for about ${rest:,.2f}." if rest >= 0.01 else f", for about ${rest:.6f}." if rest else "."
             ),
-            "Raise budget in the task and run the same command to go on"
+            (
+                "It was set while the run worked: the same command goes on with the task's own"
+                if self._budget.steered
+                else "Raise budget in the task and run the same command to go on"
+            )
             + ("." if self._alone else f"; provisional labels: {self._ledger.folder / LABELS_FILE}."),
         )
 
@@ -185,6 +207,8 @@ class Pipeline:
 
     def _asker(self, at: int, writer: Writer) -> Asker:
         link, progress = self._links[at], self.progress.links[at]
+        if isinstance(link, HumanLink):
+            return PeopleAsker(link, self._ledger.folder, writer, self._budget, progress, self._fail)
         batching = batching_of(link)
         if batching is None:
             self._tell_open_batches(link, self._numbers[at])
@@ -205,6 +229,7 @@ class Pipeline:
                 progress,
                 tell,
                 self._fail,
+                pause=self._pause,
             )
         )
 
@@ -224,10 +249,11 @@ class Pipeline:
 
     def _build(self, writer: Writer) -> list[Stage]:
         last = len(self._links) - 1
-        return [
+        askers = [self._asker(at, writer) for at in range(len(self._links))]
+        stages = [
             Stage(
                 link=link,
-                asker=self._asker(at, writer),
+                asker=askers[at],
                 number=self._numbers[at],
                 labels=tuple(self._task.labels),
                 board=self._boards[at],
@@ -241,6 +267,10 @@ class Pipeline:
             )
             for at, link in enumerate(self._links)
         ]
+        for asker, stage in zip(askers, stages, strict=True):
+            if isinstance(asker, PeopleAsker):
+                asker.rows = stage.waiting
+        return stages
 
     def _committed(self, group: list[tuple[int, bytes]]) -> None:
         for number, key in group:

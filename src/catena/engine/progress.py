@@ -1,7 +1,12 @@
 """Counts of a run as it goes, for whoever watches."""
 
+import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from catena.engine.steering import Trouble
+from catena.types import Failure
 
 if TYPE_CHECKING:
     from catena.engine.budget import Budget
@@ -9,13 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["LinkProgress", "Progress"]
 
+MOST_TROUBLES = 20
+
 
 @dataclass
 class LinkProgress:
     """What one link has done so far.
 
     `sure` is how many items it will receive, None where that depends on the votes of the link `before` it; `reused` were
-    in the ledger; `waits_for` says what it waits for long.
+    in the ledger; `waits_for` says what it waits for long; `troubles` are its latest failures.
     """
 
     name: str
@@ -31,6 +38,7 @@ class LinkProgress:
     cost_usd: float = 0.0
     waits_for: str = ""
     gate: "Gate | None" = None
+    troubles: deque[Trouble] = field(default_factory=lambda: deque(maxlen=MOST_TROUBLES))
 
     @property
     def expected(self) -> int:
@@ -43,6 +51,10 @@ class LinkProgress:
     def in_flight(self) -> int:
         """How many calls the link has in flight."""
         return self.gate.in_flight if self.gate else 0
+
+    def note(self, row: int, failure: Failure) -> None:
+        """Remember an item that failed, for whoever watches."""
+        self.troubles.append(Trouble(time.time(), row, failure.reason, failure.message))
 
 
 @dataclass

@@ -16,6 +16,7 @@ import msgspec
 from catena import __version__
 from catena.data.rows import Rows, read_rows
 from catena.engine.budget import BudgetError
+from catena.engine.people import finish_without, revise
 from catena.engine.pipeline import Pipeline
 from catena.engine.progress import Progress
 from catena.engine.results import LABELS_FILE, labels_digest, write_labels
@@ -27,7 +28,7 @@ from catena.links import open_link
 from catena.prompts import with_examples
 from catena.task import TaskSpec
 
-__all__ = ["Outcome", "Run", "task_of"]
+__all__ = ["Outcome", "Run", "go_on", "task_of"]
 
 Watch = Callable[[Progress], Any]
 
@@ -56,7 +57,7 @@ class Run:
 
     Args:
         task: What to do; its examples are drawn.
-        data: A file, or a DataFrame or Arrow table.
+        data: A file, or a DataFrame or Arrow table; None for the rows that the run has.
         folder: Where the run lives; made if it is not there.
 
     Raises:
@@ -71,8 +72,16 @@ class Run:
         self._judge = task.judge()
         self.links = [open_link(spec, task) for spec in task.chain]
         check_links(self._judge, self.links)
-        self.rows: Rows = read_rows(data, task.data, task.labels.keys())
-        check_templates(task, self.links, self.rows)
+        self._rows: Rows | None = None
+        if data is not None:
+            self._rows = read_rows(data, task.data, task.labels.keys())
+            check_templates(task, self.links, self._rows)
+
+    @property
+    def rows(self) -> Rows:
+        """The rows that it was given."""
+        assert self._rows is not None
+        return self._rows
 
     def execute(
         self,
@@ -80,6 +89,7 @@ class Run:
         update: bool = False,
         fresh: bool = False,
         retry_failed: bool = False,
+        without_people: bool = False,
         watch: Watch | None = None,
     ) -> Outcome:
         """Get every vote that is missing, then write the labels.
@@ -87,7 +97,8 @@ class Run:
         Args:
             update: Go on although rows, prompts or link settings changed; only new questions are bought.
             fresh: Move the folder aside first.
-            retry_failed: Ask again where a link failed for a reason that may have passed.
+            retry_failed: Ask again where a link failed for a reason that may have passed, people too.
+            without_people: Don't wait for people: what they have not labelled, they fail to.
             watch: Called with the counts when the work begins.
 
         Raises:
@@ -97,7 +108,10 @@ class Run:
         if fresh:
             _move_aside(self.folder)
         with self._opened() as ledger:
-            return self._execute(ledger, update=update, retry_failed=retry_failed, watch=watch)
+            self._admit(ledger, update=update)
+            return self._execute(
+                ledger, retry_failed=retry_failed, without_people=without_people, watch=watch
+            )
 
     def ask(self, rows: Sequence[int], links: Sequence[str], *, watch: Watch | None = None) -> None:
         """Get the votes of some links on some rows, as for a pilot; those that are there are not bought again.
@@ -140,8 +154,9 @@ class Run:
         finally:
             lock.release()
 
-    def _execute(self, ledger: Ledger, *, update: bool, retry_failed: bool, watch: Watch | None) -> Outcome:
-        self._admit(ledger, update=update)
+    def _execute(
+        self, ledger: Ledger, *, retry_failed: bool, without_people: bool, watch: Watch | None
+    ) -> Outcome:
         numbers = [
             ledger.put_link(link.name, link.fingerprint, link.capabilities.model) for link in self.links
         ]
@@ -151,6 +166,7 @@ class Run:
         done = done and ledger.get("labels") in (labels, None)
         if retry_failed or not ledger.get("finished"):
             done = not ledger.forget_transient() and done
+        done = not revise(ledger, self.links, again=retry_failed) and done
         if done:
             return Outcome(self.folder, did_nothing=True)
         for link in self.links:
@@ -158,30 +174,40 @@ class Run:
         if ledger.get("finished") != decision:
             ledger.put(finished=None)
         ledger.put(task=msgspec.to_builtins(self.task), stopped=None)
-        pipeline = Pipeline(self.task, self._judge, self.links, numbers, ledger)
-        if watch:
-            watch(pipeline.progress)
+        if without_people:
+            finish_without(self.folder, self.links)
         try:
-            _run_async(pipeline.run())
+            reused = self._get_votes(ledger, numbers, watch)
         except BaseException as error:
             with contextlib.suppress(sqlite3.Error):  # as on a full disk, which is what the error is about
                 ledger.put(stopped=str(error) or type(error).__name__)
             if isinstance(error, BudgetError):
                 write_labels(ledger, self.task, self.folder / LABELS_FILE, provisional=True)
             raise
-        reused = sum(link.reused for link in pipeline.progress.links)
-        del pipeline  # what it knows is in the ledger, and the labels need the room
-        gc.collect()  # a pipeline and its stages refer to each other
+        gc.collect()  # a pipeline and its stages refer to each other, and the labels need the room
         write_labels(ledger, self.task, self.folder / LABELS_FILE)
         labels = labels_digest(self.folder / LABELS_FILE)
         ledger.put(finished=decision, stale=None, labels=labels)
         return Outcome(self.folder, reused=reused)
+
+    def _get_votes(self, ledger: Ledger, numbers: Sequence[int], watch: Watch | None) -> int:
+        """Get all votes, again where people have changed their minds meanwhile; returns how many were there before."""
+        while True:
+            pipeline = Pipeline(self.task, self._judge, self.links, numbers, ledger)
+            if watch:
+                watch(pipeline.progress)
+            _run_async(pipeline.run())
+            if not revise(ledger, self.links):
+                return sum(link.reused for link in pipeline.progress.links)
+            self.links = [open_link(spec, self.task) for spec in self.task.chain]  # those were closed
 
     def _admit(self, ledger: Ledger, *, update: bool) -> None:
         """Take the rows in, or see that they are the ones of the run; refuse changed links, questions and rows.
 
         What is refused changes nothing in the run.
         """
+        if self._rows is None:
+            return
         facts: dict[str, Any] = {
             "columns": self.rows.column_names,
             "id_type": self.rows.id_type,
@@ -247,6 +273,23 @@ class Run:
             msgspec.to_builtins(task.data),
         ]
         return hashlib.blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()
+
+
+def go_on(folder: Path, *, without_people: bool = False, watch: Watch | None = None) -> Outcome:
+    """Go on with a run from what it knows itself: its task and its rows.
+
+    Args:
+        folder: The run's.
+        without_people: See `Run.execute`.
+        watch: Likewise.
+
+    Raises:
+        InputError: The run never began, or a file that its task names is not there any more.
+        StoppedError: It stopped before its end.
+    """
+    with Ledger(folder) as ledger:
+        task = task_of(ledger)
+    return Run(task, None, folder).execute(without_people=without_people, watch=watch)
 
 
 def task_of(ledger: Ledger) -> TaskSpec:

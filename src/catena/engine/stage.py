@@ -63,6 +63,9 @@ class Stage:
         progress: Counts.
         warn: Takes a line for the user.
         fail: Takes an error that makes the link unusable as a whole; it stops the run.
+
+    Attributes:
+        waiting: The rows that wait for the answer to a key.
     """
 
     def __init__(
@@ -95,7 +98,7 @@ class Stage:
         self._health = Health(link.name, link.capabilities.most_failed)
         self._asker = asker
         self._queue: Queue[Question] = Queue(asker.ahead)
-        self._waiting: dict[bytes, list[int]] = {}
+        self.waiting: dict[bytes, list[int]] = {}
         self._uncommitted: dict[bytes, Answer] = {}
         self._feeder: asyncio.Task[None] | None = None
         self._stopped = False
@@ -112,7 +115,7 @@ class Stage:
         """
         if self._stopped:
             return
-        self._waiting = {key: [] for key in await self._asker.adopt()}
+        self.waiting.update((key, []) for key in await self._asker.adopt())
         self._writer = writer
         async with asyncio.TaskGroup() as group:
             self._feeder = group.create_task(self._feed(ledger, writer))
@@ -180,13 +183,14 @@ class Stage:
             answer = stored.get(key) or self._uncommitted.get(key)
             if answer is not None:
                 answered.append((row, key, answer, False))
-            elif key in self._waiting:
-                self._waiting[key].append(row)
+            elif key in self.waiting:
+                self.waiting[key].append(row)
             elif failure is not None:
                 self._uncommitted[key] = failure
+                self.progress.note(row, failure)
                 answered.append((row, key, failure, True))
             else:
-                self._waiting[key] = [row]
+                self.waiting[key] = [row]
                 questions.append((key, prompt))
         for row, key, answer, new in answered:
             self.progress.reused += not new
@@ -220,11 +224,13 @@ class Stage:
 
     async def _take(self, key: bytes, answer: Answer) -> None:
         assert self._writer is not None
-        rows = self._waiting.pop(key)
+        rows = self.waiting.pop(key)
         self._uncommitted[key] = answer
         self.progress.calls += answer.usage.calls
         self.progress.cost_usd += answer.usage.cost_usd or 0.0
         self.progress.reused += max(len(rows) - 1, 0)
+        if isinstance(answer, Failure) and rows:
+            self.progress.note(rows[0], answer)
         await self._writer.append(self._number, key, rows, answer)
         for row in rows:
             self._settle(row, answer)

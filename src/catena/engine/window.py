@@ -94,6 +94,16 @@ class Window:
         self._peak, self._threshold = self.size, max(1.0, self.size * FALL)
         self.size, self._rounds, self._fell = 1.0, 0.0, now
 
+    def widen(self, ceiling: int) -> None:
+        """Allow more calls than were named; how many of them the endpoint takes is found out as ever."""
+        if self._threshold >= self.ceiling:  # it has never fallen
+            self._threshold = float(ceiling)
+        self.ceiling = ceiling
+
+    def excuse(self, now: float) -> None:
+        """Forget what was seen lately: no calls were wanted for a time."""
+        self._begin_look(now)
+
     def _fall(self, factor: float, now: float) -> None:
         self._peak = self.size
         self.size = self._threshold = max(1.0, self.size * factor)

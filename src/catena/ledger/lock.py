@@ -8,7 +8,7 @@ from typing import IO
 
 from catena.errors import BusyError, LedgerError
 
-__all__ = ["RunLock", "holder"]
+__all__ = ["RunLock", "here", "holder"]
 
 
 class RunLock:
@@ -43,7 +43,7 @@ class RunLock:
         """Say who holds the lock."""
         try:
             file.truncate(0)
-            os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
+            os.write(file.fileno(), here().encode())
         except OSError as error:
             file.close()
             raise LedgerError(
@@ -57,6 +57,11 @@ class RunLock:
             self._file.truncate(0)
             self._file.close()
             self._file = None
+
+
+def here() -> str:
+    """Return how a lock names this process."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def holder(folder: Path) -> str | None:

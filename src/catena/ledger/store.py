@@ -423,6 +423,25 @@ class Ledger:
                 self._put({"finished": None, "lost": [a + b for a, b in zip(lost, charged, strict=True)]})
         return gone
 
+    def forget(self, link: int, keys: Sequence[bytes]) -> int:
+        """Forget a link's answers to these keys, so that their rows ask again; returns how many there were."""
+        with _transaction(self._db):
+            at = [(link, key) for key in keys]
+            gone = self._db.executemany("DELETE FROM votes WHERE link = ? AND key = ?", at).rowcount
+            if gone:
+                self._db.executemany(
+                    "DELETE FROM asked WHERE link = ?1 AND row IN (SELECT row FROM asked WHERE link = ?1 AND key = ?2)",
+                    at,
+                )
+                count(self._db, link)
+                self._put({"finished": None})
+        return max(gone, 0)
+
+    def failed_keys(self, link: int, reason: str) -> list[bytes]:
+        """Return the keys that a link has failed on for a reason."""
+        query = "SELECT key FROM votes WHERE link = ? AND reason = ?"
+        return [key for (key,) in self._db.execute(query, (link, reason))]
+
     # -- batches ------------------------------------------------------------------------------------------------
 
     def batches(self, link: int | None = None) -> list[BatchRecord]:

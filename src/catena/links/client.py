@@ -59,7 +59,7 @@ class Client:
         headers: Returns the headers that carry a key, which may be empty.
         address: What else goes to the server with every call.
         timeout: Seconds for one call, from connecting to the last byte.
-        connections: Most connections at a time; None for as many as calls need.
+        connections: How many calls there are at a time, as far as is known; that may be raised while they are made.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Client:
         self._headers = headers
         self._address = address
         self._timeout = timeout
-        self._connections = connections or MOST_CONNECTIONS
+        self._connections = max(connections or 0, MOST_CONNECTIONS)
         self._client: Any = None
         self._query: dict[str, str] = {}
 

@@ -11,6 +11,7 @@ __all__ = ["KINDS", "open_link"]
 KINDS = {
     "anthropic": "catena.links.anthropic",
     "embedding": "catena.links.embedding",
+    "human": "catena.links.human",
     "openai": "catena.links.openai",
     "replay": "catena.links.replay",
     "transformers": "catena.links.transformers",

@@ -1,0 +1,303 @@
+"""The review queue: people label here what has reached a link of kind human. Every change is a form; a GET claims nothing."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from catena.engine.run import go_on, task_of
+from catena.errors import CatenaError, InputError
+from catena.evaluate.people import people_agreement
+from catena.ledger import Ledger
+from catena.ledger.desk import Counts, Desk, Queue, desk_of
+from catena.ledger.lock import holder
+from catena.ledger.seat import Claim, Seat, annotator_name
+from catena.types import Answer, Item, Vote
+from catena.web.actions import action
+from catena.web.guidelines import blocks
+from catena.web.pages import show, site_of
+
+__all__ = ["routes"]
+
+KEYS = "123456789"
+COUNT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a person sees of an item.
+
+    Args:
+        claim: Which one.
+        item: Its text and columns.
+        fields: The other columns.
+        votes: What earlier links said; None where people are blind to it.
+        by_label: The names of the links that named each label.
+    """
+
+    claim: Claim
+    item: Item
+    fields: list[tuple[str, Any]]
+    votes: list[tuple[str, Answer]] | None
+    by_label: dict[str, list[str]]
+
+
+class _Counted:
+    """How many items wait, counted once a second at most: a million take longer than an answer should."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Path, int], tuple[float, Counts]] = {}
+
+    def __call__(self, desk: Desk, queue: Queue) -> Counts:
+        """Return the counts of a queue."""
+        key = (desk.path, queue.number)
+        at, counts = self._known.get(key, (0.0, Counts(0, 0)))
+        if time.monotonic() - at > COUNT_SECONDS or not counts.waiting:
+            counts = desk.counts(queue.number)
+            self._known[key] = (time.monotonic(), counts)
+        return counts
+
+
+class _Finisher:
+    """Takes answers in where no process works on the run: then the page does what the next `catena run` would."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._at_work: set[Path] = set()
+        self.said: dict[Path, str] = {}
+
+    def begin(self, folder: Path) -> None:
+        """Begin, unless it is done already; what goes wrong is said on the page."""
+        with self._lock:
+            if folder in self._at_work or holder(folder) is not None:
+                return
+            self._at_work.add(folder)
+        threading.Thread(target=self._work, args=(folder,), daemon=True, name="finisher").start()
+
+    def at_work(self, folder: Path) -> bool:
+        """Whether answers are being taken in now."""
+        return folder in self._at_work
+
+    def _work(self, folder: Path) -> None:
+        try:
+            go_on(folder)
+            self.said.pop(folder, None)
+        except CatenaError as error:
+            self.said[folder] = f"{error.message} The same catena run command takes the answers in."
+        finally:
+            self._at_work.discard(folder)
+
+
+_counted, _finisher = _Counted(), _Finisher()
+
+
+def _review(request: Request) -> Response:
+    site = site_of(request)
+    desk = desk_of(site.folder)
+    if desk is None:
+        return show(request, "review_none.html", has_people=_has_people(site.folder))
+    with desk:
+        queues = desk.queues()
+        if not queues:
+            return show(request, "review_none.html", has_people=_has_people(site.folder))
+        queue = _queue(queues, request.query_params.get("queue"))
+        name = site.annotators.get(request.state.form_token)
+        counts = _counted(desk, queue)
+        around: dict[str, Any] = {
+            "queue": queue,
+            "queues": queues,
+            "counts": counts,
+            "name": name,
+            "keys": KEYS,
+        }
+        if name is None:
+            return show(request, "review_name.html", **around, guidelines=blocks(queue.guidelines))
+        seat = Seat(desk, queue.number, name)
+        claim = seat.current()
+        if claim is None:
+            people = desk.annotators(queue.number)
+            agreement = people_agreement(desk, queue.number, queue.labels)
+            state = _state(site.folder)
+            return show(
+                request,
+                "review_rest.html",
+                **around,
+                **state,
+                people=people,
+                agreement=agreement,
+                given=seat.given(),
+            )
+        seen = _seen(site.folder, queue, claim)
+        if seen is None:
+            return show(request, "review_none.html", has_people=True)
+        return show(
+            request,
+            "review.html",
+            **around,
+            seen=seen,
+            given=seat.given(),
+            guidelines=blocks(queue.guidelines),
+        )
+
+
+def _queue(queues: list[Queue], wanted: str | None) -> Queue:
+    """Return the queue with a number, or the first one."""
+    return next((queue for queue in queues if str(queue.number) == wanted), queues[0])
+
+
+def _has_people(folder: Path) -> bool:
+    try:
+        with Ledger(folder) as ledger:
+            return any(spec.kind == "human" for spec in task_of(ledger).chain)
+    except InputError:
+        return False
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    """Return how the run stands, for people who have nothing to label."""
+    with Ledger(folder) as ledger:
+        finished = ledger.get("finished") is not None
+    taking = _finisher.at_work(folder)
+    return {
+        "finished": finished and not taking,
+        "taking": taking,
+        "working": holder(folder) is not None and not taking,
+        "trouble": _finisher.said.get(folder, ""),
+    }
+
+
+def _seen(folder: Path, queue: Queue, claim: Claim) -> Seen | None:
+    """Return what people see of an item; None where the run's rows are others now, until it goes on."""
+    with Ledger(folder) as ledger:
+        if claim.row >= ledger.items_count():
+            return None
+        (item,) = ledger.items([claim.row])
+        if item.id != claim.id:
+            return None
+        fields = [
+            (name, value) for name, value in item.fields.items() if queue.show is None or name in queue.show
+        ]
+        if queue.blind:
+            return Seen(claim, item, fields, None, {})
+        numbers = ledger.links()
+        votes = [
+            (spec.name, said[claim.row])
+            for spec in task_of(ledger).chain
+            if spec.kind != "human" and spec.name in numbers
+            for said in [ledger.answers_about(numbers[spec.name][0], [claim.row])]
+            if claim.row in said
+        ]
+    by_label: dict[str, list[str]] = {}
+    for name, answer in votes:
+        if isinstance(answer, Vote):
+            by_label.setdefault(answer.label, []).append(name)
+    return Seen(claim, item, fields, votes, by_label)
+
+
+# -- what people do ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _at_desk(request: Request, form: FormData) -> Iterator[tuple[Desk, Queue]]:
+    desk = desk_of(site_of(request).folder)
+    if desk is None:
+        raise HTTPException(409, "No item waits for a person in this run.")
+    with desk:
+        queues = desk.queues()
+        if not queues:
+            raise HTTPException(409, "No item waits for a person in this run.")
+        yield desk, _queue(queues, _text(form, "queue"))
+
+
+def _seat(request: Request, desk: Desk, queue: Queue) -> Seat:
+    name = site_of(request).annotators.get(request.state.form_token)
+    if name is None:
+        raise HTTPException(409, "Say who you are first: open Review.")
+    return Seat(desk, queue.number, name)
+
+
+def _sit(request: Request, form: FormData) -> Response:
+    """Take a person's name, and give them an item."""
+    site = site_of(request)
+    try:
+        name = annotator_name(_text(form, "name"))
+    except InputError as error:
+        raise HTTPException(400, error.message) from error
+    with _at_desk(request, form) as (desk, queue):
+        Seat(desk, queue.number, name).next()
+    site.annotators[request.state.form_token] = name
+    return _back(queue)
+
+
+def _leave(request: Request, form: FormData) -> Response:
+    """Let somebody else sit down here."""
+    with _at_desk(request, form) as (_, queue):
+        site_of(request).annotators.pop(request.state.form_token, None)
+    return _back(queue)
+
+
+def _next(request: Request, form: FormData) -> Response:
+    with _at_desk(request, form) as (desk, queue):
+        _seat(request, desk, queue).next()
+    return _back(queue)
+
+
+def _say(request: Request, form: FormData) -> Response:
+    """Keep a label or pass the item over; where that was the last one and nobody works on the run, take answers in."""
+    with _at_desk(request, form) as (desk, queue):
+        seat, item, note = _seat(request, desk, queue), _text(form, "item"), _text(form, "note").strip()
+        if not (item.isascii() and item.isdigit() and len(item) < 19):
+            raise HTTPException(400, "The form names no item.")
+        try:
+            if "skip" in form:
+                claim = seat.skip(int(item), note)
+            else:
+                claim = seat.label(int(item), _text(form, "label"), note, queue.labels)
+        except InputError as error:
+            raise HTTPException(400, str(error)) from error
+        if claim is None and not desk.counts(queue.number).waiting:
+            _finisher.begin(site_of(request).folder)
+    return _back(queue)
+
+
+def _undo(request: Request, form: FormData) -> Response:
+    with _at_desk(request, form) as (desk, queue):
+        _seat(request, desk, queue).undo()
+    return _back(queue)
+
+
+def _finish(request: Request, form: FormData) -> Response:
+    """Let the run go on without people."""
+    with _at_desk(request, form) as (desk, queue):
+        desk.finish(queue.name)
+        _finisher.begin(site_of(request).folder)
+    return _back(queue)
+
+
+def _text(form: FormData, name: str) -> str:
+    given = form.get(name, "")
+    return given if isinstance(given, str) else ""
+
+
+def _back(queue: Queue) -> Response:
+    return RedirectResponse(f"/review?queue={queue.number}", 303)
+
+
+routes = [
+    Route("/review", _review),
+    action("/review/sit", _sit),
+    action("/review/leave", _leave),
+    action("/review/next", _next),
+    action("/review/say", _say),
+    action("/review/undo", _undo),
+    action("/review/finish", _finish),
+]
