@@ -137,11 +137,6 @@ class Tokens(msgspec.Struct, gc=False):
 
     @property
     def answer(self) -> int:
-        """Tokens of the answer, reasoning included: some providers count that in the total alone."""
-        return max(self.completion_tokens or 0, (self.total_tokens or 0) - (self.prompt_tokens or 0))
-
-    @property
-    def answer(self) -> int:
         """Tokens of the answer, unseen thoughts included: some servers count those in `total_tokens` alone.
 
         So do Grok models (docs.cloud.google.com, "Reasoning for Grok Models").

@@ -66,7 +66,9 @@ def _beside(ledger: Ledger, task: TaskSpec, items: list[Item]) -> list[tuple[Ite
     """Return items with what the links have said about them, in the order of the chain."""
     numbers, rows = ledger.links(), [item.row for item in items]
     said = [
-        (spec.name, ledger.answers_about(numbers[spec.name][0], rows)) for spec in task.chain if spec.name in numbers
+        (spec.name, ledger.answers_about(numbers[spec.name][0], rows))
+        for spec in task.chain
+        if spec.name in numbers
     ]
     return [
         (item, [_said(name, by_row[item.row], task) for name, by_row in said if item.row in by_row])
