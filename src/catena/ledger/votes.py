@@ -13,12 +13,12 @@ from catena.ledger.items import Broken
 from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, vote_digest
 from catena.types import Answer
 
-__all__ = ["answers", "answers_about", "decided", "find", "scored"]
+__all__ = ["answers", "answers_about", "decided", "find", "scored", "told"]
 
 BLOCK = 4096
 _FLOAT = struct.Struct("<d")
-LABEL, CONFIDENCE, LOGPROBS, COST = (
-    VOTE_COLUMNS.split(", ").index(name) for name in ("label", "confidence", "logprobs", "cost_usd")
+LABEL, CONFIDENCE, LOGPROBS, COST, REASON = (
+    VOTE_COLUMNS.split(", ").index(name) for name in ("label", "confidence", "logprobs", "cost_usd", "reason")
 )
 
 
@@ -122,6 +122,18 @@ def answers_about(connection: sqlite3.Connection, link: int, rows: Sequence[int]
         Broken: A vote is not what was stored.
     """
     return {row: answer_from(values) for row, values in _read(connection, link, rows=rows)}
+
+
+def told(
+    connection: sqlite3.Connection, link: int, rows: Sequence[int]
+) -> Iterator[tuple[int, str | None, float | None, str | None]]:
+    """Yield (row, label, confidence, reason of a failure) of those of some rows that a link has said something about.
+
+    Raises:
+        Broken: A vote is not what was stored.
+    """
+    for row, values in _read(connection, link, rows=rows):
+        yield row, values[LABEL], values[CONFIDENCE], values[REASON]
 
 
 def _read(

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from catena.errors import CatenaError
 from catena.web import items, overview, review, steer
+from catena.web.indexer import Indexer
 from catena.web.pages import Site, message_page, site_of, static_files
 from catena.web.security import Guard, Keys, names_of
 
@@ -25,12 +26,13 @@ PARTS = (overview, items, review, steer)
 """The modules whose `routes` make up the page."""
 
 
-def create_app(folder: Path, keys: Keys, host: str = "127.0.0.1") -> Guard:
+def create_app(folder: Path, keys: Keys, indexer: Indexer, host: str = "127.0.0.1") -> Guard:
     """Return the page on a run as an ASGI application.
 
     Args:
         folder: The run's folder.
         keys: Token and sessions.
+        indexer: Keeps the index of the items; it is started and stopped by whoever serves the page.
         host: What the server is bound to.
     """
     own = [Route("/open", _open), Route("/static/{name}", _static)]
@@ -38,7 +40,7 @@ def create_app(folder: Path, keys: Keys, host: str = "127.0.0.1") -> Guard:
         routes=[*own, *(route for part in PARTS for route in part.routes)],
         exception_handlers={HTTPException: _refused, CatenaError: _failed, Exception: _internal},
     )
-    app.state.site = Site(folder, keys, static_files())
+    app.state.site = Site(folder, keys, indexer, static_files())
     return Guard(app, keys, names_of(host), message_page)
 
 
