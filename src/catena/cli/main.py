@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import keyword
 import os
 import signal
 import sys
@@ -24,6 +25,9 @@ COMMANDS = (
     "run",
     "status",
     "results",
+    "review",
+    "export",
+    "import",
     "batch",
     "evaluate",
     "report",
@@ -46,7 +50,8 @@ class Commands(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"catena.cli.{cmd_name}").command
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = importlib.import_module(f"catena.cli.{module}").command
         return command
 
 

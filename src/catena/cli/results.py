@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-__all__ = ["command"]
+__all__ = ["command", "refuse"]
 
 
 @click.command(name="results")
@@ -34,7 +34,7 @@ def command(
         raise InputError("--join goes with --out: name the file to write.")
     with Ledger(run) as ledger:
         if out:
-            _refuse(out, run, ledger.get("source"))
+            refuse(out, run, ledger.get("source"))
         task = task_of(ledger)
         provisional = ledger.get("finished") is None
         if provisional and not votes and not (out and ledger.links()):
@@ -58,7 +58,7 @@ def command(
     output.result({"labels": str(out or run / LABELS_FILE), "votes": str(votes) if votes else None})
 
 
-def _refuse(out: Path, run: Path, source: str | None) -> None:
+def refuse(out: Path, run: Path, source: str | None) -> None:
     """Refuse to write over the run, over its input, or into a folder that is not there."""
     from catena.errors import InputError
 

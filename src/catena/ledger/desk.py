@@ -263,6 +263,20 @@ class Desk:
             )
             return int(db.execute("SELECT queue FROM queues WHERE name = ?", (name,)).fetchone()[0])
 
+    def lay_out(self, name: str, settings: dict[str, Any]) -> int:
+        """Return the number of a link's queue, which is made where there is none; no round begins.
+
+        Args:
+            name: The link's name.
+            settings: As in `begin`.
+        """
+        with self.changing() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO queues (name, settings, round) VALUES (?, ?, 0)",
+                (name, json.dumps(settings)),
+            )
+            return int(db.execute("SELECT queue FROM queues WHERE name = ?", (name,)).fetchone()[0])
+
     def queues(self) -> list[Queue]:
         """Return all queues, oldest first."""
         with self.reading() as db:
@@ -308,6 +322,14 @@ class Desk:
                 "ON CONFLICT (queue, key) DO UPDATE SET row = excluded.row, needs = excluded.needs, "
                 "round = excluded.round, open = 1, taken = NULL",
                 [(queue, *item, turn) for item in items],
+            )
+
+    def keep(self, queue: int, items: Sequence[tuple[bytes, int, str, int]]) -> None:
+        """Make items known that have not reached the link, so that what is said about them is there if they do; see `put`."""
+        with self.changing() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO items (queue, key, row, id, needs, round, open) VALUES (?, ?, ?, ?, ?, -1, 0)",
+                [(queue, *item) for item in items],
             )
 
     def close_others(self, queue: int) -> None:
@@ -429,27 +451,48 @@ class Desk:
             query = "SELECT annotator, given FROM annotators WHERE queue = ? AND given > 0 ORDER BY annotator"
             return dict(db.execute(query, (queue,)).fetchall())
 
-    def find(self, queue: int, names: Sequence[str]) -> dict[str, int]:
-        """Return the numbers of these item ids, as they were put down last."""
-        found: dict[str, int] = {}
+    def find(self, queue: int, keys: Sequence[bytes]) -> dict[bytes, int]:
+        """Return the numbers of the items with these keys, of those that are there."""
+        found: dict[bytes, int] = {}
         with self.reading() as db:
-            for at in range(0, len(names), BLOCK):
-                block = names[at : at + BLOCK]
+            for at in range(0, len(keys), BLOCK):
+                block = keys[at : at + BLOCK]
                 marks = ",".join("?" * len(block))
-                query = f"SELECT id, item FROM items WHERE queue = ? AND id IN ({marks}) ORDER BY round, item"  # noqa: S608
+                query = f"SELECT key, item FROM items WHERE queue = ? AND key IN ({marks})"  # noqa: S608
                 found.update(db.execute(query, [queue, *block]).fetchall())
         return found
 
-    def answer(self, item: int, mark: Mark) -> None:
-        """Keep what a person says about an item, in the place of what the same person said before."""
-        with self.changing() as db:
-            put_mark(db, item, mark)
+    def seen(self, queue: int, names: Sequence[str]) -> dict[str, tuple[bool, list[Mark]]]:
+        """Return of these item ids whether they wait for people, and what people say of them, as last put down."""
+        found: dict[str, tuple[bool, list[Mark]]] = {}
+        with self.reading() as db:
+            for at in range(0, len(names), BLOCK):
+                block = names[at : at + BLOCK]
+                signs = ",".join("?" * len(block))
+                what = f"queue = ? AND id IN ({signs}) ORDER BY round, item"
+                query = f"SELECT id, item, open AND got < needs FROM items WHERE {what}"  # noqa: S608
+                rows = db.execute(query, [queue, *block]).fetchall()
+                marks = self._marks([row[1] for row in rows])
+                found.update((name, (bool(waits), marks.get(item, []))) for name, item, waits in rows)
+        return found
 
-    def answer_all(self, marks: Sequence[tuple[int, Mark]]) -> None:
-        """Keep all of these or none: (item, mark) of each."""
+    def answer_all(self, marks: Sequence[tuple[int, Mark]]) -> int:
+        """Keep all of these marks (item, mark) or none; returns how many said something new.
+
+        What says no more than the person's mark in force, or is older than it, changes nothing.
+        """
         with self.changing() as db:
-            for item, mark in marks:
-                put_mark(db, item, mark)
+            return sum(_put_newer(db, item, mark) for item, mark in marks)
+
+
+def _put_newer(db: sqlite3.Connection, item: int, mark: Mark) -> bool:
+    found = db.execute(
+        "SELECT label, note, at FROM marks WHERE item = ? AND annotator = ? AND live", (item, mark.annotator)
+    ).fetchone()
+    if found and (found[:2] == (mark.label, mark.note) or found[2] > mark.at):
+        return False
+    put_mark(db, item, mark)
+    return True
 
 
 def put_mark(db: sqlite3.Connection, item: int, mark: Mark) -> None:

@@ -21,6 +21,7 @@ from catena.ledger import Ledger
 from catena.ledger.desk import Counts, Desk, Queue, desk_of
 from catena.ledger.lock import holder
 from catena.ledger.seat import Claim, Seat, annotator_name
+from catena.prompts import Prompter
 from catena.types import Answer, Item, Vote
 from catena.web.actions import action
 from catena.web.guidelines import blocks
@@ -39,6 +40,7 @@ class Seen:
     Args:
         claim: Which one.
         item: Its text and columns.
+        question: What is asked about it.
         fields: The other columns.
         votes: What earlier links said; None where people are blind to it.
         by_label: The names of the links that named each label.
@@ -46,6 +48,7 @@ class Seen:
 
     claim: Claim
     item: Item
+    question: str
     fields: list[tuple[str, Any]]
     votes: list[tuple[str, Answer]] | None
     by_label: dict[str, list[str]]
@@ -126,7 +129,7 @@ def _review(request: Request) -> Response:
         if claim is None:
             people = desk.annotators(queue.number)
             agreement = people_agreement(desk, queue.number, queue.labels)
-            state = _state(site.folder)
+            state = _state(site.folder, queue)
             return show(
                 request,
                 "review_rest.html",
@@ -162,13 +165,15 @@ def _has_people(folder: Path) -> bool:
         return False
 
 
-def _state(folder: Path) -> dict[str, Any]:
+def _state(folder: Path, queue: Queue) -> dict[str, Any]:
     """Return how the run stands, for people who have nothing to label."""
     with Ledger(folder) as ledger:
-        finished = ledger.get("finished") is not None
+        finished, numbers = ledger.get("finished") is not None, ledger.links()
+        answered, failed = ledger.asked_count(numbers[queue.name][0]) if queue.name in numbers else (0, 0)
     taking = _finisher.at_work(folder)
     return {
         "finished": finished and not taking,
+        "by_people": answered - failed,
         "taking": taking,
         "working": holder(folder) is not None and not taking,
         "trouble": _finisher.said.get(folder, ""),
@@ -186,12 +191,14 @@ def _seen(folder: Path, queue: Queue, claim: Claim) -> Seen | None:
         fields = [
             (name, value) for name, value in item.fields.items() if queue.show is None or name in queue.show
         ]
+        task = task_of(ledger)
+        question = Prompter(task, "review", prompt="{{ question }}")(item)
         if queue.blind:
-            return Seen(claim, item, fields, None, {})
+            return Seen(claim, item, question, fields, None, {})
         numbers = ledger.links()
         votes = [
             (spec.name, said[claim.row])
-            for spec in task_of(ledger).chain
+            for spec in task.chain
             if spec.kind != "human" and spec.name in numbers
             for said in [ledger.answers_about(numbers[spec.name][0], [claim.row])]
             if claim.row in said
@@ -200,7 +207,7 @@ def _seen(folder: Path, queue: Queue, claim: Claim) -> Seen | None:
     for name, answer in votes:
         if isinstance(answer, Vote):
             by_label.setdefault(answer.label, []).append(name)
-    return Seen(claim, item, fields, votes, by_label)
+    return Seen(claim, item, question, fields, votes, by_label)
 
 
 # -- what people do ---------------------------------------------------------------------------------------------
