@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import contextlib
 import pytest
 from served import serving
 
