@@ -59,6 +59,30 @@ def test_the_course_of_the_cost_ends_at_what_was_spent(run):
         assert mine == sorted(mine)
 
 
+def test_the_cost_over_time_ends_at_what_was_spent_and_shows_a_pause(tmp_path):
+    """Points of time that the ledger has noted: amounts grow with the votes, and not while nothing ran."""
+    out = make_run(tmp_path, *votes_of(60))
+    with Ledger(out, write=True) as ledger:
+        most = sum(step.votes for step in ledger.course(200))
+        points = [
+            [0, 1000.0],
+            [most // 4, 1010.0],
+            [most // 2, 1020.0],
+            [most // 2, 5000.0],
+            [3 * most // 4, 5010.0],
+            [most, 5020.0],
+        ]
+        ledger.put(clock={"every": 1.0, "points": points})
+    facts = facts_of(out)
+    course = facts["course"]
+    assert (course["began"], course["seconds"]) == (1000.0, 4020.0)
+    for link in facts["run"]["links"]:
+        mine = {point["at"]: point["amount"] for point in course["times"] if point["link"] == link["link"]}
+        assert mine[0.0] == 0.0
+        assert mine[20.0] == mine[4000.0]
+        assert mine[4020.0] == pytest.approx(link["cost_usd"])
+
+
 def test_failures_are_counted_by_cause(run):
     """As many as the ledger's answers have, each cause with something that was said."""
     for link in facts_of(run)["run"]["links"]:
