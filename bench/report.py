@@ -127,7 +127,7 @@ def finished_run(folder: Path, rows: int, *, named: bool) -> Path:
     gold = generator.integers(0, len(LABELS), rows)
     write_rows(data, gold, named=named)
     chain = [
-        link(name, "http://127.0.0.1:9/v1", price={"input": price, "output": price})
+        link(name, "http://127.0.0.1:9/v1", model="made up", price={"input": price, "output": price})
         for name, (_, price) in LINKS.items()
     ]
     write_task(task, chain, data={"text": "text", "id": "id", "gold": "gold"})

@@ -13,6 +13,7 @@ from catena.testing.provider import FakeProvider, Reply
 from chains import openai
 from payloads import PAYLOADS
 
+A4 = 688  # CSS pixels between margins of 14 mm
 HARMLESS = ("finished", "unfinished", "no-gold")
 
 
@@ -243,16 +244,18 @@ def test_pictures_take_the_colours_of_the_dark(pages, browser):
 
 
 def test_on_paper_folded_parts_are_open(pages, browser):
-    """What a click would show is printed; what a click is for is not."""
+    """What a click would show is printed, what a click is for is not, and nothing is wider than a sheet of A4 within its margins."""
 
     def printed(page, _):
         page.goto(pages["finished"].as_uri())
         page.emulate_media(media="print")
         tall = page.evaluate("document.querySelector('details pre').getBoundingClientRect().height")
-        return tall, page.evaluate("getComputedStyle(document.querySelector('nav')).display")
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        return tall, wide, page.evaluate("getComputedStyle(document.querySelector('nav')).display")
 
-    tall, menu = browser.use(printed)
+    tall, wide, menu = browser.use(printed, viewport={"width": A4, "height": 900})
     assert tall > 0
+    assert wide <= A4
     assert menu == "none"
 
 

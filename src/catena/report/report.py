@@ -33,6 +33,7 @@ figure.flow > .scroll > svg { min-width: 38rem; max-width: 100%; height: auto; }
 .conflict .scroll { margin: 0; }
 .conflict th { min-width: 7rem; }
 td.name { min-width: 9rem; overflow-wrap: anywhere; }
+@media print { figure > .scroll > svg, td.name, .conflict th { min-width: 0 !important; } }
 """
 
 
