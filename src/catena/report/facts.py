@@ -23,6 +23,7 @@ __all__ = ["facts_of_run"]
 
 STEPS = 200
 SAMPLE = 24
+MOST_LISTED = 300  # labels in a table
 FEWEST_TIMES, SHORTEST = 6, 3.0  # points and seconds for a curve over time
 
 
@@ -71,6 +72,7 @@ def facts_of_run(ledger: Ledger, task: TaskSpec, *, items: int = SAMPLE, seed: i
         "budget": None if task.budget is None or task.budget.usd is None else task.budget.usd,
         "policy": task.policy.rule,
         "labels": list(task.labels),
+        "listed": _listed(votes, gold, label),
         "run": run,
         "gold": int((gold >= 0).sum()),
         "scores": scores,
@@ -83,6 +85,14 @@ def facts_of_run(ledger: Ledger, task: TaskSpec, *, items: int = SAMPLE, seed: i
         "course": _course(ledger),
         "origin": origin(ledger, task),
     }
+
+
+def _listed(votes: RunVotes, gold: NDArray[np.int16], label: NDArray[np.int16]) -> list[str]:
+    """Return the labels that tables have a line for, in their order: the most frequent ones, where there are very many."""
+    size = len(votes.labels)
+    counts = sum(np.bincount(each[each >= 0], minlength=size) for each in (gold, label))
+    chosen = np.sort(np.argsort(-np.asarray(counts), kind="stable")[:MOST_LISTED])
+    return [votes.labels[at] for at in chosen]
 
 
 def _frontier(
