@@ -3,7 +3,6 @@
 import sqlite3
 import struct
 from collections.abc import Iterator, Sequence
-from math import exp
 from typing import Any
 
 import numpy as np
@@ -53,8 +52,8 @@ def decided(
         link: Its number.
         labels: The labels, in the order of the indices.
         n: Rows.
-        chance: Filled with the link's probability of its label where it gives one, [n].
-        cost: Filled with what each answer cost in USD where that is known, [n]. A vote that rows share costs each all.
+        chance: Full of NaN; filled with the link's probability of its label where it gives one, [n].
+        cost: Likewise, with what each answer cost in USD where that is known, [n]. A vote that rows share costs each all.
 
     Raises:
         Broken: A vote is not what was stored.
@@ -71,7 +70,9 @@ def decided(
         if cost is not None and vote[COST] is not None:
             cost[row] = vote[COST]
         if chance is not None and at >= 0 and vote[LOGPROBS] is not None:
-            chance[row] = min(1.0, exp(_FLOAT.unpack_from(vote[LOGPROBS], 8 * at)[0]))
+            chance[row] = _FLOAT.unpack_from(vote[LOGPROBS], 8 * at)[0]
+    if chance is not None:
+        np.minimum(np.exp(chance, out=chance), 1.0, out=chance)
     return asked, label, confidence
 
 

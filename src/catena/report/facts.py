@@ -11,6 +11,7 @@ from catena.evaluate.assess import assess
 from catena.evaluate.describe import described, progress_of_run
 from catena.evaluate.judged import judged_votes_of_run
 from catena.ledger import Ledger
+from catena.ledger.clock import FACT as CLOCK
 from catena.ledger.lock import holder
 from catena.report.conflicts import conflicts, sample
 from catena.report.frontier import frontier
@@ -22,6 +23,8 @@ __all__ = ["facts_of_run"]
 
 STEPS = 200
 SAMPLE = 24
+MOST_LISTED = 300  # labels in a table
+FEWEST_TIMES, SHORTEST = 6, 3.0  # points and seconds for a curve over time
 
 
 def facts_of_run(ledger: Ledger, task: TaskSpec, *, items: int = SAMPLE, seed: int = 0) -> dict[str, Any]:
@@ -69,6 +72,7 @@ def facts_of_run(ledger: Ledger, task: TaskSpec, *, items: int = SAMPLE, seed: i
         "budget": None if task.budget is None or task.budget.usd is None else task.budget.usd,
         "policy": task.policy.rule,
         "labels": list(task.labels),
+        "listed": _listed(votes, gold, label),
         "run": run,
         "gold": int((gold >= 0).sum()),
         "scores": scores,
@@ -81,6 +85,14 @@ def facts_of_run(ledger: Ledger, task: TaskSpec, *, items: int = SAMPLE, seed: i
         "course": _course(ledger),
         "origin": origin(ledger, task),
     }
+
+
+def _listed(votes: RunVotes, gold: NDArray[np.int16], label: NDArray[np.int16]) -> list[str]:
+    """Return the labels that tables have a line for, in their order: the most frequent ones, where there are very many."""
+    size = len(votes.labels)
+    counts = sum(np.bincount(each[each >= 0], minlength=size) for each in (gold, label))
+    chosen = np.sort(np.argsort(-np.asarray(counts), kind="stable")[:MOST_LISTED])
+    return [votes.labels[at] for at in chosen]
 
 
 def _frontier(
@@ -111,7 +123,10 @@ def _agreement(votes: RunVotes, scores: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _course(ledger: Ledger) -> dict[str, Any]:
-    """Return how the cost of each link grew, those outside the chain too, in the order in which votes were stored."""
+    """Return how the cost of each link grew, those outside the chain too, with the votes and over time.
+
+    Amounts over time are interpolated between stretches of equally many votes.
+    """
     names = {number: name for name, (number, _) in ledger.links().items()}
     steps = ledger.course(STEPS)
     unit = (
@@ -123,10 +138,46 @@ def _course(ledger: Ledger) -> dict[str, Any]:
     )
     amount = {"USD": "usd", "tokens": "tokens", "votes": "votes"}[unit]
     sums: dict[str, float] = dict.fromkeys((names.get(step.link, "?") for step in steps), 0.0)
-    votes, points = 0, []
+    votes, counted, grown = 0, [0], [[0.0] * len(sums)]
     for at in sorted({step.at for step in steps}):
         for step in (each for each in steps if each.at == at):
             sums[names.get(step.link, "?")] += getattr(step, amount) or 0
             votes += step.votes
-        points += [{"votes": votes, "link": name, "amount": so_far} for name, so_far in sums.items()]
-    return {"unit": unit, "links": list(sums), "points": points, "votes": votes}
+        counted.append(votes)
+        grown.append(list(sums.values()))
+    return {
+        "unit": unit,
+        "links": list(sums),
+        "votes": votes,
+        "points": [
+            {"votes": n, "link": name, "amount": float(each)}
+            for n, row in zip(counted, grown, strict=True)
+            for name, each in zip(sums, row, strict=True)
+        ],
+        **_over_time(ledger, list(sums), np.array(counted, float), np.array(grown)),
+    }
+
+
+def _over_time(
+    ledger: Ledger, links: list[str], votes: NDArray[np.float64], grown: NDArray[np.float64]
+) -> dict[str, Any]:
+    """Return the amounts at the points of time that the ledger has noted; none where those are too few to be a curve.
+
+    Args:
+        ledger: Of the run.
+        links: Their names, [m].
+        votes: Stored so far, [p].
+        grown: Amount of each link by then, [p, m].
+    """
+    points = (ledger.get(CLOCK) or {}).get("points", [])
+    noted = np.array(points, float).reshape(-1, 2)
+    if len(noted) < FEWEST_TIMES or noted[-1, 1] - noted[0, 1] < SHORTEST:
+        return {"times": [], "began": None, "seconds": None}
+    stored = noted[:, 0] * (votes[-1] / max(noted[-1, 0], 1.0))  # a vote that was replaced has a number more
+    since = np.maximum.accumulate(noted[:, 1]) - noted[0, 1]
+    times = [
+        {"at": float(at), "link": name, "amount": float(np.interp(n, votes, grown[:, j]))}
+        for at, n in zip(since, stored, strict=True)
+        for j, name in enumerate(links)
+    ]
+    return {"times": times, "began": float(noted[0, 1]), "seconds": float(since[-1])}

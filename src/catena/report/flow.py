@@ -41,6 +41,7 @@ def flow(facts: Mapping[str, Any]) -> str:
         columns=columns,
         bands=bands,
         ends=ends,
+        kept_by="kept by" if facts["finished"] else "stand at",
         all=count(facts["run"]["n"]),
         waiting=count(waiting) if waiting else "",
         received=TALL * (links[0]["received"] / n),

@@ -1,9 +1,11 @@
 """The report of a run: one HTML file that needs nothing else, and its figures as files."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Template
 from markupsafe import Markup
 
 from catena.data.tables import replacing
@@ -31,6 +33,7 @@ figure.flow > .scroll > svg { min-width: 38rem; max-width: 100%; height: auto; }
 .conflict .scroll { margin: 0; }
 .conflict th { min-width: 7rem; }
 td.name { min-width: 9rem; overflow-wrap: anywhere; }
+@media print { figure > .scroll > svg, td.name, .conflict th { min-width: 0 !important; } }
 """
 
 
@@ -67,7 +70,7 @@ def write_report(
     labels = {"flow": "The chain: what each link received, kept, forwarded, failed and cost"}
     labels |= {chart.name: chart.label for chart in made}
     style = f"{look()}{follow_the_page()}{SIZES}"
-    page = environment().get_template("report.html.jinja").render(
+    page = _template().render(
         facts=facts,
         style=Markup(style),  # noqa: S704 - our own
         style_hash=style_hash(style),
@@ -83,6 +86,11 @@ def write_report(
     if figures is not None:
         _write_figures(figures, whole, task)
     return facts
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    return environment().get_template("report.html.jinja")
 
 
 def _write_figures(folder: Path, pictures: Mapping[str, str], task: TaskSpec) -> None:
