@@ -23,7 +23,7 @@ __all__ = ["command"]
 @click.option(
     "--reference",
     help="What counts as right: gold, a link, dearest, or (with TASK) a vote table DIR[:LINK].  [default: gold; with TASK "
-    "where 100 rows have it, otherwise the dearest link]",
+    "where 100 rows have it, otherwise people or the dearest link]",
 )
 @click.option("--budget", help="25usd, 2.5usd/1k, 0.5x:LINK, or 0.5x of the best single link.  [default: 1x]")
 @click.option("--target", help="Take the cheapest plan expected to reach it: accuracy=0.85, agreement=0.9.")

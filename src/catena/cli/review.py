@@ -15,21 +15,39 @@ __all__ = ["command"]
     is_flag=True,
     help="Finish without people: what they have not labelled keeps its earlier votes.",
 )
+@click.option(
+    "--gold",
+    type=click.IntRange(min=1),
+    help="Ask people for gold: so many random rows wait for them, blind.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="With --gold: draws the rows.")
+@click.option(
+    "--gold-out",
+    type=click.Path(path_type=Path),
+    help="Write that gold to this .csv, .jsonl or .parquet file (id, gold).",
+)
 @click.pass_obj
-def command(output: Any, run: Path, finish: bool) -> None:
+def command(output: Any, run: Path, finish: bool, gold: int | None, seed: int, gold_out: Path | None) -> None:
     """Say what waits for people in RUN, who has labelled how much, and how far they agree. They label with catena serve RUN.
 
     Also while RUN works. With --finish, the run at work goes on without people; where none is at work, it is finished here.
     """
+    from catena.cli.output import counted
+    from catena.cli.results import refuse
     from catena.engine.run import go_on
     from catena.errors import InputError
+    from catena.evaluate.gold import ask_for_gold, write_gold
     from catena.evaluate.people import people_agreement
     from catena.ledger import Ledger
     from catena.ledger.desk import Desk, desk_of
     from catena.ledger.lock import holder
 
-    with Ledger(run):  # there is a run
-        desk = desk_of(run)
+    with Ledger(run) as ledger:
+        if gold_out:
+            refuse(gold_out, run, ledger.get("source"))
+    if gold:
+        ask_for_gold(run, gold, seed)
+    desk = desk_of(run)
     if desk is None:
         raise InputError(
             f"{run}: nothing has reached a person yet.", "A link of kind: human makes items wait for one."
@@ -59,6 +77,8 @@ def command(output: Any, run: Path, finish: bool) -> None:
         output.say("The run goes on without people." if at_work else "The run is finished without people.")
     elif any(each["waiting"] for each in found):
         output.say(f"People label on the page: catena serve {run}")
+    if gold_out:
+        output.say(f"{gold_out}: gold of {counted(write_gold(run, gold_out), 'row')}.")
     output.result({"run": str(run), "queues": found, "finished": finish and at_work is None})
 
 

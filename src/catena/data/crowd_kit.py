@@ -41,9 +41,9 @@ def read(path: Path) -> Iterator[Given]:
     wrong: list[str] = []
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
-            for row in csv.DictReader(file, strict=True):
-                if not found and not wrong:
-                    _check_columns(path, row)
+            reader = csv.DictReader(file, strict=True)
+            _check_columns(path, reader.fieldnames or ())
+            for row in reader:
                 where = f"row {len(found) + len(wrong) + 1}"
                 item, who, label = row["task"], row.get("worker") or row.get("performer"), row["label"]
                 if not item or not who or not label:
@@ -58,8 +58,8 @@ def read(path: Path) -> Iterator[Given]:
     yield from (each for each in found if not each.who.startswith(LINK))
 
 
-def _check_columns(path: Path, row: dict[str, Any]) -> None:
-    if not {"task", "label"} <= set(row) or not {"worker", "performer"} & set(row):
+def _check_columns(path: Path, names: Sequence[str]) -> None:
+    if not {"task", "label"} <= set(names) or not {"worker", "performer"} & set(names):
         raise DataError(f"{path} lacks a column: it needs task, worker, label.", "Is it of another format?")
 
 

@@ -1,5 +1,6 @@
 """A run's items on their way to other tools, and what people said there on its way to the desk."""
 
+import contextlib
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ from catena.engine.results import decide_run, run_votes
 from catena.engine.run import task_of
 from catena.errors import DataError, InputError, places
 from catena.ledger import Ledger
-from catena.ledger.desk import Counts, Desk, Mark
+from catena.ledger.desk import Counts, Desk, desk_of
+from catena.ledger.marks import Mark
 from catena.ledger.seat import LONGEST_NOTE, annotator_name
 from catena.links import open_link
 from catena.links.human import HumanLink
@@ -61,15 +63,16 @@ def outgoing(ledger: Ledger, which: Which = "all") -> Iterator[Outgoing]:
         for spec in task.chain
         if spec.kind != "human" and spec.name in numbers
     ]
-    with Desk(ledger.folder) as desk:
-        queues = [queue.number for queue in desk.queues()]
+    with contextlib.ExitStack() as stack:
+        desk = desk_of(ledger.folder)
+        people = [(stack.enter_context(desk), queue.number) for queue in desk.queues()] if desk else []
         for items in ledger.all_items(BLOCK):
             rows = [item.row for item in items]
             votes = [(name, ledger.answers_about(number, rows)) for name, number in links]
             given: dict[str, list[Given]] = {}
             waiting: set[str] = set()
-            for queue in queues:
-                _look_up(desk, queue, items, given, waiting)
+            for at_desk, queue in people:
+                _look_up(at_desk, queue, items, given, waiting)
             for item in items:
                 said = [
                     Suggestion(name, answer.label, answer.confidence)
@@ -118,7 +121,7 @@ def _wanted(item: Outgoing, which: Which, waiting: set[str]) -> bool:
     if which == "waiting":
         return item.item in waiting
     if which == "disagreeing":
-        return len({each.label for each in [*item.suggestions, *item.given]}) > 1
+        return len({each.label for each in item.suggestions} | {each.label for each in item.given}) > 1
     return True
 
 

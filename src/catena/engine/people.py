@@ -39,6 +39,7 @@ class PeopleAsker:
         budget: What labels of people are counted against; it does not hold people up.
         progress: Says how many items wait.
         fail: Takes an error of the desk: it stops the run.
+        blind: Whether people don't see what links said, whatever the task says: so it is in a pilot.
 
     Attributes:
         rows: The rows that wait for the answer to a key: taken out while the item is on the desk, so that a million
@@ -55,6 +56,8 @@ class PeopleAsker:
         budget: Budget,
         progress: LinkProgress,
         fail: Callable[[CatenaError | None], None],
+        *,
+        blind: bool = False,
     ) -> None:
         self.rows: dict[bytes, list[int]] = {}
         self._link = link
@@ -63,6 +66,7 @@ class PeopleAsker:
         self._budget = budget
         self._progress = progress
         self._fail = fail
+        self._settings = link.desk_settings | ({"blind": True} if blind else {})
         self._desk: Desk
         self._number = 0
         self._all_put = False
@@ -71,7 +75,7 @@ class PeopleAsker:
     async def adopt(self) -> Collection[bytes]:
         """Begin a round at the desk; what lies there is found when its row comes."""
         self._desk = await asyncio.to_thread(Desk, self._folder)
-        self._number = await self._do(self._desk.begin, self._link.name, self._link.desk_settings)
+        self._number = await self._do(self._desk.begin, self._link.name, self._settings)
         return ()
 
     async def work(self, questions: Queue[Question], answered: Answered) -> None:

@@ -208,7 +208,9 @@ class Pipeline:
     def _asker(self, at: int, writer: Writer) -> Asker:
         link, progress = self._links[at], self.progress.links[at]
         if isinstance(link, HumanLink):
-            return PeopleAsker(link, self._ledger.folder, writer, self._budget, progress, self._fail)
+            return PeopleAsker(
+                link, self._ledger.folder, writer, self._budget, progress, self._fail, blind=self._alone
+            )
         batching = batching_of(link)
         if batching is None:
             self._tell_open_batches(link, self._numbers[at])

@@ -13,6 +13,7 @@ from catena.errors import InputError
 from catena.evaluate.pilot import FEWEST, Sample, dearest
 from catena.evaluate.reference import Reference, draw, hopeless, open_reference, size_of
 from catena.ledger import Ledger
+from catena.links.human import HumanLink
 from catena.routing import ties
 from catena.types import Vote
 
@@ -66,7 +67,12 @@ def ask_pilot(
         InputError: A pilot that can't be, or a link whose price is unknown.
         StoppedError: The run stopped; what was bought is kept, and the same command goes on.
     """
-    names, labels = [link.name for link in run.links], list(run.task.labels)
+    people = [link for link in run.links if isinstance(link, HumanLink)]
+    unpriced = {
+        link.name for link in people if link.price is None
+    }  # of use as what is right, not as candidates
+    names = [link.name for link in run.links if link.name not in unpriced]
+    labels = list(run.task.labels)
     if keep and keep not in names:
         raise InputError(f"--budget: no link of the task: {keep}.", f"Links: {', '.join(names)}.")
     ids, gold = [], {}
@@ -75,20 +81,23 @@ def ask_pilot(
             ids.append(item.id)
             if item.gold:
                 gold[item.id] = item.gold
-    basis = open_reference(reference, gold, names, labels)
+    basis = open_reference(reference, gold, names, labels, [link.name for link in people])
+    asked = basis.name if basis.kind == "people" and basis.name not in names else None
+    beside = [] if asked is None else [asked]
     known = len(ids) if basis.labels is None else sum(name in basis.labels for name in ids)
     rows = draw(ids, basis, size_of(size, len(ids), known), seed)
     if len(rows) < FEWEST:
         raise InputError(f"--pilot: {len(rows)} items are too few to plan on.", f"Take at least {FEWEST}.")
     first = np.sort(rows[: max(LEAST_FIRST, round(FIRST * len(rows)))])
-    run.ask(first.tolist(), names, watch=watch)
-    early = _seen(run, names, first, ids, seed).votes
-    compared = _compared(basis, early)
-    dropped = hopeless(early, _truth(basis, compared, early), {compared, keep})
+    run.ask(first.tolist(), [*names, *beside], watch=watch)
+    seen = _seen(run, [*names, *beside], first, ids, seed).votes
+    early, compared = seen.chain(names), _compared(basis, seen)
+    dropped = hopeless(early, _truth(basis, compared, seen), {compared, keep})
     left, rows = [name for name in names if name not in dropped], np.sort(rows)
-    run.ask(rows.tolist(), left, watch=watch)
+    run.ask(rows.tolist(), [*left, *beside], watch=watch)
+    truth = _truth(basis, compared, _seen(run, [*left, *beside], rows, ids, seed).votes)
     sample = _seen(run, left, rows, ids, seed)
-    votes = replace(sample.votes, gold=_truth(basis, compared, sample.votes))
+    votes = replace(sample.votes, gold=truth)
     wasted = [early.cost_usd[names.index(name)] for name in dropped]
     spent = float(np.nansum(votes.cost_usd) + np.nansum(wasted))
     return Pilot(replace(sample, votes=votes), basis, compared, tuple(dropped), len(ids), spent)
@@ -102,8 +111,8 @@ def _compared(basis: Reference, early: VoteTable) -> str:
 
 
 def _truth(basis: Reference, compared: str, votes: VoteTable) -> NDArray[np.int16]:
-    if compared:
-        said: NDArray[np.int16] = votes.label[votes.links.index(compared)].copy()
+    if compared or basis.kind == "people":
+        said: NDArray[np.int16] = votes.label[votes.links.index(compared or basis.name)].copy()
         return said
     index = {label: at for at, label in enumerate(votes.labels)}
     known = basis.labels or {}

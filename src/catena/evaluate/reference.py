@@ -25,8 +25,8 @@ class Reference:
     """What counts as right.
 
     Args:
-        kind: `gold`, `link` or `table`.
-        name: The link, where it is one and named; empty for the dearest.
+        kind: `gold`, `people`, `link` or `table`.
+        name: The link, where it is one and named, or is people; empty for the dearest.
         labels: Label of each item id, where they are known beforehand.
     """
 
@@ -36,27 +36,38 @@ class Reference:
 
     def said(self, link: str) -> str:
         """Say it to a person; `link` is the one whose labels count, where one's do."""
+        if self.kind == "people":
+            return f"the labels of people ({self.name})"
         return {"gold": "gold", "link": f"the labels of {link}", "table": f"the labels of {self.name}"}[
             self.kind
         ]
 
 
 def open_reference(
-    asked: str | None, gold: Mapping[str, str], links: Sequence[str], labels: Sequence[str]
+    asked: str | None,
+    gold: Mapping[str, str],
+    links: Sequence[str],
+    labels: Sequence[str],
+    people: Sequence[str] = (),
 ) -> Reference:
-    """Return what counts as right: as asked, or gold where 100 rows have it, otherwise the dearest link's labels.
+    """Return what counts as right: as asked, or gold where 100 rows have it, then what people say, then the dearest link.
 
     Args:
         asked: `gold`, a link of the task, `dearest` for the one that costs most, or the folder of a vote table (`DIR`, or `DIR:LINK` where it has several).
         gold: By item id, where known.
         links: Of the task.
         labels: Of the task.
+        people: Links that are people.
 
     Raises:
         InputError: There is no such thing.
     """
+    if asked is None and len(gold) < FEW_GOLD and people:
+        asked = people[0]
     if asked is None:
         return Reference("gold", labels=gold) if len(gold) >= FEW_GOLD else Reference("link")
+    if asked in people:
+        return Reference("people", asked)
     if asked == "dearest" and asked not in links:
         return Reference("link")
     if asked == "gold":

@@ -16,8 +16,9 @@ from catena.evaluate.prevalence import class_shares
 from catena.ledger import Ledger
 from catena.routing import ties
 from catena.task import Columns, TaskSpec
+from catena.types import Item
 
-__all__ = ["draw_sample", "estimate_run"]
+__all__ = ["draw_sample", "estimate_run", "sample_of"]
 
 SAMPLE = "the random sample of catena estimate"  # sets its hash apart from that of ties and pilots
 
@@ -37,17 +38,26 @@ def draw_sample(ledger: Ledger, task: TaskSpec, count: int, seed: int, path: Pat
     """
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
-    n = ledger.items_count()
-    if count > n:
-        raise InputError(f"--draw {count:,}: the run has {n:,} rows.", "Draw fewer.")
-    order = np.argsort(ties((f"{SAMPLE}\n{name}" for name in ledger.ids()), seed), kind="stable")
-    items = [each for block in _blocks(np.sort(order[:count])) for each in ledger.items(block)]
+    items = sample_of(ledger, count, seed)
     columns = {"id": texts([item.id for item in items]), "text": texts([item.text for item in items])}
     if task.data.target:
         columns["target"] = texts([item.target for item in items])
     columns["gold"] = texts([None] * len(items))
     table = pa.table(columns)
     write_table(path, table.schema, table.to_batches())
+
+
+def sample_of(ledger: Ledger, count: int, seed: int, asked: str = "--draw") -> list[Item]:
+    """Return a random sample of a run's items in input order; a larger one holds a smaller one.
+
+    Raises:
+        InputError: The run has fewer rows.
+    """
+    n = ledger.items_count()
+    if count > n:
+        raise InputError(f"{asked} {count:,}: the run has {n:,} rows.", "Draw fewer.")
+    order = np.argsort(ties((f"{SAMPLE}\n{name}" for name in ledger.ids()), seed), kind="stable")
+    return [each for block in _blocks(np.sort(order[:count])) for each in ledger.items(block)]
 
 
 def _blocks(rows: NDArray[np.int64], size: int = 500) -> list[list[int]]:

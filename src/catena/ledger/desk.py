@@ -17,81 +17,15 @@ from typing import Any, Self
 import msgspec
 
 from catena.errors import InputError, LedgerError
-from catena.ledger.rows import checksum
+from catena.ledger.desk_schema import APPLICATION_ID, TABLES, VERSION, WHERE
+from catena.ledger.marks import Mark, marks_of, put_newer
 from catena.ledger.store import one_line
 
-__all__ = ["FILE", "WHERE", "Counts", "Desk", "Mark", "Queue", "Ready", "desk_of", "put_mark", "take_back"]
+__all__ = ["FILE", "Counts", "Desk", "Queue", "Ready", "desk_of"]
 
 FILE = "desk.sqlite"
-APPLICATION_ID = 0x4361746B  # "Catk"
-VERSION = 1
 BLOCK = 500  # items in one statement
 CACHE_KIB = 16_384
-
-TABLES = """
-CREATE TABLE queues (
-    queue INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, settings TEXT NOT NULL, round INTEGER NOT NULL,
-    finish INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE items (
-    item INTEGER PRIMARY KEY, queue INTEGER NOT NULL, key BLOB NOT NULL, row INTEGER NOT NULL, id TEXT NOT NULL,
-    needs INTEGER NOT NULL, round INTEGER NOT NULL, open INTEGER NOT NULL DEFAULT 1, got INTEGER NOT NULL DEFAULT 0,
-    first TEXT NOT NULL DEFAULT '', changed INTEGER NOT NULL DEFAULT 0, taken INTEGER);
-CREATE UNIQUE INDEX items_by_key ON items (queue, key);
-CREATE INDEX items_by_id ON items (queue, id);
-CREATE INDEX fresh ON items (queue, item, open, got) WHERE open AND got = 0;
-CREATE INDEX begun ON items (queue, first, item, open, got, needs) WHERE open AND got > 0 AND got < needs;
-CREATE INDEX ready ON items (queue, item) WHERE open AND taken IS NULL AND got >= needs;
-CREATE INDEX untaken ON items (queue, item) WHERE open AND taken IS NULL;
-CREATE INDEX labelled ON items (queue, item, got, needs) WHERE got >= needs;
-CREATE INDEX several ON items (queue, item) WHERE got > 1;
-CREATE INDEX revised ON items (queue, item) WHERE taken IS NOT NULL AND changed > taken;
-CREATE TABLE marks (
-    mark INTEGER PRIMARY KEY AUTOINCREMENT, item INTEGER NOT NULL, annotator TEXT NOT NULL, label TEXT,
-    note TEXT NOT NULL, at REAL NOT NULL, seconds REAL NOT NULL, how TEXT NOT NULL, live INTEGER NOT NULL DEFAULT 1,
-    crc INTEGER NOT NULL);
-CREATE UNIQUE INDEX live_marks ON marks (item, annotator) WHERE live;
-CREATE INDEX marks_by_item ON marks (item, annotator, mark);
-CREATE INDEX marks_by_annotator ON marks (annotator, mark) WHERE live;
-CREATE TABLE claims (
-    item INTEGER NOT NULL, annotator TEXT NOT NULL, since REAL NOT NULL, until REAL NOT NULL,
-    PRIMARY KEY (item, annotator)) WITHOUT ROWID;
-CREATE TABLE annotators (
-    queue INTEGER NOT NULL, annotator TEXT NOT NULL, given INTEGER NOT NULL, PRIMARY KEY (queue, annotator)
-    ) WITHOUT ROWID;
-CREATE INDEX claims_by_annotator ON claims (annotator);
-"""
-
-
-WHERE = {
-    "fresh": "INDEXED BY fresh WHERE open AND got = 0",
-    "begun": "INDEXED BY begun WHERE open AND got > 0 AND got < needs",
-    "ready": "INDEXED BY ready WHERE open AND taken IS NULL AND got >= needs",
-    "untaken": "INDEXED BY untaken WHERE open AND taken IS NULL",
-    "labelled": "INDEXED BY labelled WHERE got >= needs",
-    "several": "INDEXED BY several WHERE got > 1",
-    "revised": "INDEXED BY revised WHERE taken IS NOT NULL AND changed > taken",
-}
-"""Items in each state, found by their own index however many others there are."""
-
-
-class Mark(msgspec.Struct, frozen=True):
-    """What one person said about one item.
-
-    Args:
-        annotator: The person's name.
-        label: A label; None where the person passed the item over.
-        note: A remark; empty for none.
-        at: Seconds since 1970.
-        seconds: How long the person looked at it; 0 where that is not known.
-        how: `page`, or the format of the file that it came in.
-    """
-
-    annotator: str
-    label: str | None
-    note: str = ""
-    at: float = 0.0
-    seconds: float = 0.0
-    how: str = "page"
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -371,7 +305,7 @@ class Desk:
                 "ORDER BY item LIMIT ?",
                 (queue, after, most),
             ).fetchall()
-            marks = self._marks([row[0] for row in rows])
+            marks = marks_of(self.db, [row[0] for row in rows])
         return [
             Ready(item, key, row, changed, tuple(marks.get(item, ()))) for item, key, row, changed in rows
         ]
@@ -400,29 +334,6 @@ class Desk:
 
     # -- what people said ---------------------------------------------------------------------------------------
 
-    def marks_of(self, item: int) -> list[Mark]:
-        """Return what people say of an item now, earliest first; who passed it over says nothing."""
-        with self.reading():
-            return self._marks([item]).get(item, [])
-
-    def _marks(self, items: Sequence[int]) -> dict[int, list[Mark]]:
-        found: dict[int, list[Mark]] = {}
-        for at in range(0, len(items), BLOCK):
-            block = items[at : at + BLOCK]
-            marks = ",".join("?" * len(block))
-            for item, *values, crc in self.db.execute(
-                f"SELECT item, annotator, label, note, at, seconds, how, crc FROM marks WHERE item IN ({marks}) "  # noqa: S608
-                "AND live AND label IS NOT NULL ORDER BY mark",
-                block,
-            ):
-                if checksum((item, *values)) != crc:
-                    raise LedgerError(
-                        f"{self.path} is damaged: an answer is not what was stored.",
-                        "Restore it from a copy.",
-                    )
-                found.setdefault(item, []).append(Mark(*values))
-        return found
-
     def all_marks(self, queue: int, *, several: bool = False) -> Iterator[tuple[int, str, Mark]]:
         """Yield (row, item id, mark) of a queue's labels in the order in which items were put down.
 
@@ -437,7 +348,7 @@ class Desk:
                     f"SELECT item, row, id FROM items {which} AND queue = ? AND item > ? ORDER BY item LIMIT ?",  # noqa: S608
                     (queue, last, BLOCK),
                 ).fetchall()
-                marks = self._marks([row[0] for row in rows])
+                marks = marks_of(self.db, [row[0] for row in rows])
             if not rows:
                 return
             for item, row, name in rows:
@@ -472,7 +383,7 @@ class Desk:
                 what = f"queue = ? AND id IN ({signs}) ORDER BY round, item"
                 query = f"SELECT id, item, open AND got < needs FROM items WHERE {what}"  # noqa: S608
                 rows = db.execute(query, [queue, *block]).fetchall()
-                marks = self._marks([row[1] for row in rows])
+                marks = marks_of(self.db, [row[1] for row in rows])
                 found.update((name, (bool(waits), marks.get(item, []))) for name, item, waits in rows)
         return found
 
@@ -482,56 +393,4 @@ class Desk:
         What says no more than the person's mark in force, or is older than it, changes nothing.
         """
         with self.changing() as db:
-            return sum(_put_newer(db, item, mark) for item, mark in marks)
-
-
-def _put_newer(db: sqlite3.Connection, item: int, mark: Mark) -> bool:
-    found = db.execute(
-        "SELECT label, note, at FROM marks WHERE item = ? AND annotator = ? AND live", (item, mark.annotator)
-    ).fetchone()
-    if found and (found[:2] == (mark.label, mark.note) or found[2] > mark.at):
-        return False
-    put_mark(db, item, mark)
-    return True
-
-
-def put_mark(db: sqlite3.Connection, item: int, mark: Mark) -> None:
-    """Store a mark within a transaction, in the place of the person's earlier one; the item is theirs no more."""
-    said = (item, mark.annotator, mark.label, mark.note, float(mark.at), float(mark.seconds), mark.how)
-    take_back(db, item, mark.annotator)
-    db.execute(
-        "INSERT INTO marks (item, annotator, label, note, at, seconds, how, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (*said, checksum(said)),
-    )
-    db.execute("DELETE FROM claims WHERE item = ? AND annotator = ?", (item, mark.annotator))
-    _recount(db, item, mark.annotator, int(mark.label is not None))
-
-
-def take_back(db: sqlite3.Connection, item: int, annotator: str) -> None:
-    """Take a person's mark out of force within a transaction; it stays on record."""
-    mine = "item = ? AND annotator = ? AND live"
-    gone = db.execute(f"SELECT label IS NOT NULL FROM marks WHERE {mine}", (item, annotator)).fetchone()  # noqa: S608
-    if gone:
-        db.execute(f"UPDATE marks SET live = 0 WHERE {mine}", (item, annotator))  # noqa: S608
-        _recount(db, item, annotator, -int(gone[0]))
-
-
-def _recount(db: sqlite3.Connection, item: int, annotator: str, more: int) -> None:
-    """Set what an item says of its marks; one that lacks labels again lies open again, if it is part of the run."""
-    db.execute(
-        "UPDATE items SET changed = changed + 1, "
-        "got = (SELECT count(*) FROM marks WHERE item = ?1 AND live AND label IS NOT NULL), "
-        "first = coalesce((SELECT annotator FROM marks WHERE item = ?1 AND live AND label IS NOT NULL "
-        "ORDER BY mark LIMIT 1), '') WHERE item = ?1",
-        (item,),
-    )
-    db.execute(
-        "UPDATE items SET open = 1 WHERE item = ? AND got < needs AND taken IS NOT NULL "
-        "AND round = (SELECT round FROM queues WHERE queues.queue = items.queue)",
-        (item,),
-    )
-    db.execute(
-        "INSERT INTO annotators SELECT queue, ?2, ?3 FROM items WHERE item = ?1 "
-        "ON CONFLICT (queue, annotator) DO UPDATE SET given = given + excluded.given",
-        (item, annotator, more),
-    )
+            return sum(put_newer(db, item, mark) for item, mark in marks)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from catena.errors import InputError
-from catena.ledger.desk import WHERE, Desk, Mark, put_mark, take_back
+from catena.ledger.desk import Desk
+from catena.ledger.desk_schema import WHERE
+from catena.ledger.marks import Mark, put_mark, take_back
 
 __all__ = ["CLAIM_SECONDS", "LONGEST_NOTE", "Claim", "Seat", "annotator_name"]
 

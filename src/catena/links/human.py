@@ -11,7 +11,7 @@ import msgspec
 
 from catena.data.cells import as_text
 from catena.errors import TaskError
-from catena.ledger.desk import Mark
+from catena.ledger.marks import Mark
 from catena.links.identity import fingerprint
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec, convert
