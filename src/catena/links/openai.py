@@ -13,8 +13,10 @@ from catena.links.client import Client, Reply, since
 from catena.links.codes import Coder
 from catena.links.identity import fingerprint
 from catena.links.openai_batch import OpenAIBatches
+from catena.links.openai_probe import OpenAIProbe
 from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import FREE, find_price
+from catena.links.probe import Probe
 from catena.links.reading import abstained, answers_of, read_label
 from catena.links.samples import Sampler
 from catena.links.thinking import Read, Said, Thinker, in_two_turns, thoughts_of
@@ -45,7 +47,7 @@ class Settings(CallOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def listed(self) -> int:
         """How many alternatives are asked for."""
-        return self.top_logprobs if self.confidence in {None, "logprobs"} else 0
+        return self.top_logprobs if self.scored else 0
 
 
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "OpenAILink":
@@ -83,6 +85,7 @@ class OpenAILink:
         source = "code_logprobs" if settings.codes else "label_logprobs"
         confidence = source if settings.listed else "none"
         self.capabilities = capabilities(settings, address, variable, confidence)
+        self._address = address
         self._url = f"{address}/chat/completions"
         shaping = ("model", "top_logprobs", "temperature", "max_tokens", "body")
         shaped = {key: getattr(settings, key) for key in shaping} | settings.ladder | settings.own(task)
@@ -94,7 +97,7 @@ class OpenAILink:
         answers = answers_of(task)
         self._scorer, self._labels, self._abstain = LabelScorer(answers), len(task.labels), task.abstain
         price = find_price(settings.price, settings.model, settings.base_url, where)
-        self._price = half(price) if settings.mode == "batch" else price
+        self.price = self._price = half(price) if settings.mode == "batch" else price
         self._max_tokens = settings.enough(answers)
         self._system = [{"role": "system", "content": system}] if system else []
         self._fields = self._request_fields()
@@ -114,6 +117,14 @@ class OpenAILink:
             once = Thinker(settings.think, self._send, self.question, self._thoughts, self._reader).ask
         sampler = Sampler(once, list(task.labels), self._calls)
         self._ask = sampler.ask if self._calls > 1 else once
+
+    async def probe(self, prompt: str) -> Probe:
+        """Find out by a few calls what the server gives; see `links.probe`."""
+        own = self._settings.base_url is None
+        asks = OpenAIProbe(
+            self._client, self._address, self.question, self._scorer.labels, self._price, own=own
+        )
+        return await asks.look(prompt)
 
     def _request_fields(self) -> dict[str, Any]:
         settings = self._settings

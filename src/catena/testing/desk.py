@@ -26,7 +26,7 @@ __all__ = ["MESSAGES", "MODELLED", "Desk", "Open", "annotator"]
 
 FLUSH_SECONDS = 0.05
 MESSAGES = "/v1/messages"
-MODELLED = ("labels", "seed", "sharpness", "accuracy", "gold", "other")
+MODELLED = ("labels", "seed", "sharpness", "accuracy", "gold", "other", "vocabulary")
 
 
 class Open(msgspec.Struct, gc=False):

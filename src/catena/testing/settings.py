@@ -25,6 +25,7 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         accuracy: Share of gold items answered rightly, for all models or by model.
         gold: Text of an item -> its label, or the path of a JSONL file of {"text": ..., "label": ...}.
         other: Probability of texts that name no label.
+        vocabulary: A JSON file with the tokens that it speaks in; pieces of up to four letters where there is none.
         latency: Seconds before an answer.
         jitter: Up to so many seconds more, by hash.
         concurrency: Requests worked on at once; more get 429.
@@ -63,6 +64,7 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     accuracy: float | Share = 0.8
     gold: str | dict[str, str] | None = None
     other: float = 0.02
+    vocabulary: str | None = None
     latency: float = 0.0
     jitter: float = 0.0
     concurrency: int | None = None
