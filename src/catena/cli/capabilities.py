@@ -84,7 +84,7 @@ def _few(labels: Sequence[str]) -> str:
 
 def _scoring(link: Mapping[str, Any]) -> str:
     gives = link["gives"]
-    return "-" if not gives else ", ".join(SCORING[each] for each in gives["scoring"]) or "no"
+    return "-" if not gives else ", ".join(SCORING[each] for each in gives.get("scoring", ())) or "no"
 
 
 def _limits(link: Mapping[str, Any]) -> str:

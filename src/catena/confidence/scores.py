@@ -92,13 +92,20 @@ class LabelScorer:
         """Return the one label that the answer is, or why there is none."""
         return self._parser.parse(text)
 
-    def score(self, tokens: Sequence[Token], start: int) -> LabelScores:
-        """Return the probabilities of all labels, given the answer's text before the label."""
+    def score(self, tokens: Sequence[Token], start: int, *, ranked: bool = True) -> LabelScores:
+        """Return the probabilities of all labels, given the answer's text before the label.
+
+        Args:
+            tokens: All tokens of the answer, in order.
+            start: As `Found.start`.
+            ranked: Whether the alternatives are the likeliest ones, so that no other token is likelier than the last.
+        """
         path = _Path(len(self._keys), self._all)
         first, head = locate(tokens, start)
         for at in range(first, len(tokens)):
             own, others, unlisted = listed(tokens[at], head if at == first else b"")
-            path.unlisted(unlisted, own[1] or 1.0, min([mass for _, mass in others], default=1.0))
+            least = min([mass for _, mass in others], default=1.0) if ranked else 1.0
+            path.unlisted(unlisted, (own[1] or 1.0) if ranked else 1.0, least)
             if own[0]:
                 mask, text = self._match(path.data + own[0])
             elif any(token.text or token.raw for token in tokens[at + 1 :]):

@@ -22,6 +22,9 @@ from catena.types import NOTHING_USED, Item, Link, Vote, together
 
 __all__ = ["check_task"]
 
+WAYS = ("first-token", "likelihood", "systemone")
+ALONE = ("confidence", "samples", "codes", "think", "mode", "shard", "batches", "poll", "scoring")
+"""Options that don't go with a server's own scores."""
 EXAMPLE = "This is a short example."
 
 
@@ -88,6 +91,8 @@ async def _call_all(
         try:
             result = await _call(link, item)
             result |= {"gives": await _probe(link, item) if result["answered"] else None, "recommended": None}
+            if result["gives"]:
+                result["gives"]["scoring"] = await _scoring(spec, task, item)
         finally:
             await link.close()
         if result["answered"] and has_rungs(spec, task):
@@ -100,6 +105,25 @@ async def _probe(link: Link, item: Item) -> dict[str, Any] | None:
     if not hasattr(link, "probe"):
         return None
     found: dict[str, Any] = msgspec.to_builtins(await link.probe(link.render(item)))
+    return found
+
+
+async def _scoring(spec: LinkSpec, task: TaskSpec, item: Item) -> list[str]:
+    """Return the ways in which a link's server scores labels itself; a provider's own address offers none."""
+    found: list[str] = []
+    for way in WAYS if spec.options.get("base_url") else ():
+        kept = {name: value for name, value in spec.options.items() if name not in ALONE}
+        try:
+            link = open_link(LinkSpec(spec.name, spec.kind, {**kept, "scoring": way}), task)
+            try:
+                link.ready()
+                (answer,) = await link.ask([link.render(item)])
+            finally:
+                await link.close()
+        except CatenaError:
+            continue
+        if isinstance(answer, Vote) and answer.confidence is not None:
+            found.append(way)
     return found
 
 

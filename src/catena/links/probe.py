@@ -20,7 +20,6 @@ class Probe(msgspec.Struct, frozen=True):
         parts_at: The token, from 1, by which each label is told from all others.
         shared: Labels that share their first token.
         structured: Whether answers follow a JSON schema.
-        scoring: Ways in which the server scores labels itself; see the link's option `scoring`.
         model: Its fingerprint, as the server names it.
         calls: How many calls found this out.
         cost_usd: What they cost.
@@ -34,7 +33,6 @@ class Probe(msgspec.Struct, frozen=True):
     parts_at: Mapping[str, int] = {}
     shared: Sequence[Sequence[str]] = ()
     structured: bool | None = None
-    scoring: Sequence[str] = ()
     model: str = ""
     calls: int = 0
     cost_usd: float = 0.0
