@@ -1,4 +1,4 @@
-"""catena check: validate a task and its data, call each link once, bound the cost."""
+"""catena check: validate a task and its data, find out what each link gives, bound the cost."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def command(
     rows: int,
     out: Path | None,
 ) -> None:
-    """Validate TASK and DATA, call each link once, and say the most that a run can cost.
+    """Validate TASK and DATA, find out by a few calls what each link gives, and say the most that a run can cost.
 
     With --ledger, read all of a finished or stopped RUN and say whether it is what was stored; --repair saves what is whole.
 
@@ -123,7 +123,8 @@ def _findings(run: Path, found: Any) -> list[str]:
 
 
 def check_task_and_data(output: Any, task: Path, data: Path | None) -> None:
-    """Validate a task and its rows, and ask each link once."""
+    """Validate a task and its rows, and ask each link a few times."""
+    from catena.cli.capabilities import capability_tables
     from catena.cli.output import counted
     from catena.cli.tables import money
     from catena.data.rows import read_rows
@@ -139,6 +140,7 @@ def check_task_and_data(output: Any, task: Path, data: Path | None) -> None:
         output.say(f"{data}: {counted(rows.count, 'row')}, all readable.")
     for link in result["links"]:
         output.say(*_lines(link))
+    output.say(*capability_tables(result["links"]))
     if result["most_usd"]:
         output.say(
             f"A run costs at most {money(result['most_usd'])}, retries apart; expect less: every byte of a prompt was counted as a token."
@@ -159,6 +161,7 @@ def _labels(labels: list[str]) -> str:
 
 def _lines(link: dict[str, Any]) -> list[str]:
     """Say what a link answered and what it can do, and what it costs."""
+    from catena.cli.capabilities import recommendation
     from catena.cli.output import counted
     from catena.cli.tables import money
 
@@ -180,6 +183,8 @@ def _lines(link: dict[str, Any]) -> list[str]:
         ]
     if can:
         lines.append(f"    {', '.join(can)}")
+    if best := recommendation(link):
+        lines.append(f"    recommended: {best}")
     if link["most_usd"] is not None:
         lines.append(f"    costs at most {money(link['most_usd'])}" if link["most_usd"] else "    free")
     return lines

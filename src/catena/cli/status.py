@@ -33,6 +33,7 @@ def command(output: Any, run: Path) -> None:
         output.say(
             f"  {link['link']}: {link['answered']:,} answered ({link['failed']:,} failed), "
             f"{counted(link['calls'], 'call')}, {money(link['cost_usd'])}"
+            + (f", confidence from {link['confidence']}" if "confidence" in link else "")
         )
     if progress["stopped"] and not at_work:
         output.say(f"It stopped because: {progress['stopped']}")

@@ -12,8 +12,9 @@ becomes no `none` where `none` is listed). Sets of labels are bit masks.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from math import log
+from operator import or_
 from string import whitespace
 from unicodedata import category
 
@@ -33,6 +34,8 @@ EDGES = OPENERS + whitespace + "\xa0\u3000"  # what may stand before a label
 WIDE_EDGES = tuple(char.encode() for char in EDGES if not char.isascii())
 
 Mask = int
+Led = tuple[bytes, Mask, float]
+"""A token, the labels that it leads to, and its probability."""
 
 
 class LabelScores(msgspec.Struct, frozen=True, gc=False):
@@ -89,13 +92,20 @@ class LabelScorer:
         """Return the one label that the answer is, or why there is none."""
         return self._parser.parse(text)
 
-    def score(self, tokens: Sequence[Token], start: int) -> LabelScores:
-        """Return the probabilities of all labels, given the answer's text before the label."""
+    def score(self, tokens: Sequence[Token], start: int, *, ranked: bool = True) -> LabelScores:
+        """Return the probabilities of all labels, given the answer's text before the label.
+
+        Args:
+            tokens: All tokens of the answer, in order.
+            start: As `Found.start`.
+            ranked: Whether the alternatives are the likeliest ones, so that no other token is likelier than the last.
+        """
         path = _Path(len(self._keys), self._all)
         first, head = locate(tokens, start)
         for at in range(first, len(tokens)):
             own, others, unlisted = listed(tokens[at], head if at == first else b"")
-            path.unlisted(unlisted, own[1] or 1.0, min([mass for _, mass in others], default=1.0))
+            least = min([mass for _, mass in others], default=1.0) if ranked else 1.0
+            path.unlisted(unlisted, (own[1] or 1.0) if ranked else 1.0, least)
             if own[0]:
                 mask, text = self._match(path.data + own[0])
             elif any(token.text or token.raw for token in tokens[at + 1 :]):
@@ -103,24 +113,30 @@ class LabelScorer:
             else:
                 mask, text = self._exact(path.data), ""
             mask &= path.alive
-            twins = self._others(path, others, mask, text)
+            twins = self._others(path, own, others, mask, text)
             path.follow(own, mask, twins)
             if not mask & (mask - 1):
                 return path.scores()
         path.ended(self._exact(path.data))
         return path.scores()
 
-    def _others(self, path: "_Path", others: list[Mass], own: Mask, text: str) -> float:
+    def _others(self, path: "_Path", mine: Mass, others: list[Mass], own: Mask, text: str) -> float:
         """Give the alternatives' mass to the labels they lead to; return the mass of other surfaces of `text`.
 
-        Those (`Very` for `very`) are taken to go on as the generated token does, where its labels `own` are several.
+        Those (`Very` for `very`) are taken to go on as the generated token does, where its labels `own` are several. A
+        space alone is lent to the labels that have no token with a space before them, where others have one.
         """
         split, twins = own & (own - 1), 0.0
         parted = 0 if split else own
         several: list[tuple[bytes, Mask, float]] = []
+        bare: list[Led] = []
+        led: list[Led] = [(mine[0], own, mine[1])]
+        longer = [(text, own)]
         for data, mass in others:
             mask, other = self._match(path.data + data) if data else (0, "")
             mask &= path.alive
+            (led if other else bare).append((data, mask, mass))
+            longer.append((other, mask))
             if not data:
                 self._empty(path, mass)
             elif not mask & (mask - 1):
@@ -133,13 +149,17 @@ class LabelScorer:
                 twins += mass if other else 0.0
                 path.maybe(mask, 0, mass)
         for data, mask, mass in several:
-            path.maybe(mask, self._sharing(data, mask, parted), mass)
-        return twins
+            said = self._match(data)[1]
+            beyond = reduce(
+                or_, [its for other, its in longer if other != said and other.startswith(said)], 0
+            )
+            path.maybe(mask, self._sharing(data, mask, parted | beyond), mass)
+        return twins + sum(_lent(path, each, led) for each in bare if each[1] & (each[1] - 1))
 
     def _sharing(self, data: bytes, mask: Mask, parted: Mask) -> Mask:
         """Return which labels of an ambiguous alternative share its mass.
 
-        Not those that another token here leads to alone (`parted`): that token is longer, and a model with a token
+        Not those that another token here leads to alone, or that a longer one begins (`parted`): a model with a token
         `none` doesn't write it as `no` and `ne`. But the label that the alternative already is stays.
         """
         return mask & (~parted | self._exact(data)) or mask
@@ -231,6 +251,22 @@ class _Path:
             if shared >> index & 1:
                 self.point[index] += share
 
+    def lend(self, mask: Mask, own: Mask, own_mass: float, mass: float) -> float:
+        """Give mass to the estimates of the mask, in proportion; return what the several labels of `own` have of it."""
+        ours = own & mask
+        weights = {at: self.point[at] for at in range(len(self.point)) if (mask & ~own) >> at & 1}
+        mine = self.estimate * own_mass if ours else 0.0
+        total = sum(weights.values()) + mine
+        if not total:
+            return 0.0
+        for at, weight in weights.items():
+            self.point[at] += self.estimate * mass * weight / total
+        if own & (own - 1):
+            return mass * mine / total
+        if ours:
+            self.point[own.bit_length() - 1] += self.estimate * mass * mine / total
+        return 0.0
+
     def unlisted(self, mass: float, own: float, least: float) -> None:
         """Count the mass that no list shows at this position, of which a label has at most so many tokens.
 
@@ -274,6 +310,21 @@ class _Path:
             max(margin, 0.0),
             max(least, 0.0),
         )
+
+
+def _lent(path: _Path, bare: Led, led: Sequence[Led]) -> float:
+    """Lend what stands before labels to those that no other token has it before; return what goes on as the path does.
+
+    Args:
+        path: So far.
+        bare: A space, for example.
+        led: What says more, the generated token first.
+    """
+    token, mask, mass = bare
+    apart = [its for other, its, _ in led if other != token and other.startswith(token)]
+    without = mask & ~reduce(or_, apart, 0)
+    _, own, own_mass = led[0]
+    return path.lend(without, own, own_mass, mass) if apart and without else 0.0
 
 
 def _may_continue(rest: str, cut: bytes) -> bool:

@@ -1,36 +1,45 @@
-"""What a task would do, before it does it: one call per link, and the most that a run can cost."""
+"""What a task would do, before it does it: a few calls per link, and the most that a run can cost."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from catena.data.rows import Rows
+from catena.engine.budget import Budget
+from catena.engine.resolve import Inquirer, items_to_ask
 from catena.engine.routes import check_links
 from catena.engine.templates import check_templates, names_used
-from catena.errors import CatenaError, DataError
+from catena.errors import CatenaError, DataError, LinkError
 from catena.links import open_link
+from catena.links.ladder import Climb, climb, has_rungs, is_open, with_options
 from catena.prompts import with_examples
-from catena.task import TaskSpec
-from catena.types import Item, Link, Vote
+from catena.task import LinkSpec, TaskSpec
+from catena.types import NOTHING_USED, Item, Link, Vote, together
 
 __all__ = ["check_task"]
 
+WAYS = ("first-token", "likelihood", "systemone")
+ALONE = ("confidence", "samples", "codes", "think", "mode", "shard", "batches", "poll", "scoring")
+"""Options that don't go with a server's own scores."""
 EXAMPLE = "This is a short example."
 
 
 def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
-    """Call each link once and bound the cost of a run.
+    """Call each link a few times, find out what its server gives, and bound the cost of a run.
 
     Args:
         task: The task.
         rows: The data, where it is at hand; without it no cost is bounded and a made-up text is asked about.
 
     Returns:
-        `n`, `links` (link, kind, model, answered, label, confidence, batch, concurrency, latency_ms, error, most_usd)
-        and `most_usd`: an upper bound in USD, retries apart, as if every byte of a prompt were a token and the dearest
-        items went on.
+        `n`, `links` (link, kind, model, answered, label, confidence, batch, concurrency, latency_ms, error, most_usd,
+        price, rate, gives, recommended) and `most_usd`: an upper bound in USD, retries apart, as if every byte of a prompt were a token
+        and the dearest items went on. `gives` is what the server was found to give, `recommended` the way to a
+        confidence that `confidence: auto` would take; both are None for kinds of links that have no choice.
 
     Raises:
         TaskError: The task does not fit its links or the columns.
@@ -43,7 +52,9 @@ def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
     if rows is not None:
         check_templates(task, links, rows)
     item = next(iter(rows))[0] if rows is not None else _example(task, links)
-    called = asyncio.run(_call_all(links, item))
+    items = items_to_ask(rows, task.max_chars) if rows is not None else [item]
+    called = asyncio.run(_call_all(task, links, item, items))
+    links = [_as_found(spec, task, result) for spec, result in zip(task.chain, called, strict=True)]
     most = (
         [None] * len(links)
         if rows is None
@@ -66,14 +77,66 @@ def _example(task: TaskSpec, links: list[Link]) -> Item:
     return Item(0, "1", EXAMPLE, dict.fromkeys(names, "example"), "example" if task.data.target else None)
 
 
-async def _call_all(links: list[Link], item: Item) -> list[dict[str, Any]]:
+def _as_found(spec: LinkSpec, task: TaskSpec, result: dict[str, Any]) -> Link:
+    """Return a link as a run would open it: what the task leaves open is as it was found."""
+    best = result["recommended"]
+    return open_link(with_options(spec, best["options"]) if best and is_open(spec) else spec, task)
+
+
+async def _call_all(
+    task: TaskSpec, links: list[Link], item: Item, items: Sequence[Item]
+) -> list[dict[str, Any]]:
     results = []
-    for link in links:
+    for spec, link in zip(task.chain, links, strict=True):
         try:
-            results.append(await _call(link, item))
+            result = await _call(link, item)
+            result |= {"gives": await _probe(link, item) if result["answered"] else None, "recommended": None}
+            if result["gives"]:
+                result["gives"]["scoring"] = await _scoring(spec, task, item)
         finally:
             await link.close()
+        if result["answered"] and has_rungs(spec, task):
+            result["recommended"] = await _recommend(spec, task, items)
+        results.append(result)
     return results
+
+
+async def _probe(link: Link, item: Item) -> dict[str, Any] | None:
+    if not hasattr(link, "probe"):
+        return None
+    found: dict[str, Any] = msgspec.to_builtins(await link.probe(link.render(item)))
+    return found
+
+
+async def _scoring(spec: LinkSpec, task: TaskSpec, item: Item) -> list[str]:
+    """Return the ways in which a link's server scores labels itself; a provider's own address offers none."""
+    found: list[str] = []
+    for way in WAYS if spec.options.get("base_url") else ():
+        kept = {name: value for name, value in spec.options.items() if name not in ALONE}
+        try:
+            link = open_link(LinkSpec(spec.name, spec.kind, {**kept, "scoring": way}), task)
+            try:
+                link.ready()
+                (answer,) = await link.ask([link.render(item)])
+            finally:
+                await link.close()
+        except CatenaError:
+            continue
+        if isinstance(answer, Vote) and answer.confidence is not None:
+            found.append(way)
+    return found
+
+
+async def _recommend(spec: LinkSpec, task: TaskSpec, items: Sequence[Item]) -> dict[str, Any]:
+    """Return the best way to a confidence that the link's server allows, and what finding that out took."""
+    inquirer = Inquirer(Budget(None, NOTHING_USED), items)
+    try:
+        found = await climb(spec, task, inquirer.ask)
+    except LinkError as error:
+        found = Climb({}, "none", str(error), ())
+    used = together([NOTHING_USED, *inquirer.used])
+    said: dict[str, Any] = msgspec.to_builtins(found)
+    return said | {"calls": used.calls, "cost_usd": used.cost_usd}
 
 
 async def _call(link: Link, item: Item) -> dict[str, Any]:
@@ -83,13 +146,14 @@ async def _call(link: Link, item: Item) -> dict[str, Any]:
         "answered": False,
         "label": None,
     }
-    result |= {"confidence": "none", "latency_ms": None, "error": None}
+    result |= {"confidence": "none", "latency_ms": None, "error": None, "rate": None}
+    result["price"] = msgspec.to_builtins(getattr(link, "price", None))
     try:
         link.ready()
         (answer,) = await link.ask([link.render(item)])
     except CatenaError as error:
         return result | {"error": str(error)}
-    result["latency_ms"] = answer.usage.latency_ms
+    result["latency_ms"], result["rate"] = answer.usage.latency_ms, msgspec.to_builtins(answer.rate)
     if isinstance(answer, Vote):
         return result | {"answered": True, "label": answer.label, "confidence": answer.source}
     # A replay link may lack the vote of the one item that was asked about, and any may say that it can't tell.

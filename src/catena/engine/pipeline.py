@@ -28,7 +28,7 @@ from catena.routing import ties
 from catena.task import TaskSpec
 from catena.types import Link, Usage
 
-__all__ = ["Pipeline"]
+__all__ = ["Pipeline", "spent_of"]
 
 
 class Pipeline:
@@ -82,7 +82,7 @@ class Pipeline:
         self._stages: list[Stage] = []
         self._gates: list[Gate] = []
         self._pause = Pause()
-        self._budget = Budget(task.budget, _spent(ledger), ledger.get("lost") or (0.0, 0.0, 0.0))
+        self._budget = Budget(task.budget, spent_of(ledger), ledger.get("lost") or (0.0, 0.0, 0.0))
         self._seconds: list[float] = []
         self._stopping = ""
         self._failed = self._winding_up = False
@@ -292,7 +292,7 @@ class Pipeline:
             inbox.close()
 
 
-def _spent(ledger: Ledger) -> Usage:
+def spent_of(ledger: Ledger) -> Usage:
     """Return what the votes of a run have used so far, with links that are no longer in its chain."""
     used = [ledger.spent(number) for number, _ in ledger.links().values()]
     return Usage(

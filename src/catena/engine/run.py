@@ -6,7 +6,7 @@ import gc
 import hashlib
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,19 @@ import msgspec
 
 from catena import __version__
 from catena.data.rows import Rows, read_rows
-from catena.engine.budget import BudgetError
+from catena.engine.budget import Budget, BudgetError
 from catena.engine.people import finish_without, revise
-from catena.engine.pipeline import Pipeline
+from catena.engine.pipeline import Pipeline, spent_of
 from catena.engine.progress import Progress
+from catena.engine.resolve import (
+    Inquirer,
+    Resolution,
+    find_out,
+    items_to_ask,
+    known_of,
+    resolved_task,
+    stored,
+)
 from catena.engine.results import LABELS_FILE, labels_digest, write_labels
 from catena.engine.routes import check_links
 from catena.engine.templates import check_templates
@@ -26,7 +35,7 @@ from catena.errors import ChangedError, InputError
 from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
 from catena.prompts import with_examples
-from catena.task import TaskSpec
+from catena.task import LinkSpec, TaskSpec
 
 __all__ = ["Outcome", "Run", "go_on", "task_of"]
 
@@ -67,8 +76,9 @@ class Run:
 
     def __init__(self, task: TaskSpec, data: Any, folder: Path) -> None:
         task = with_examples(task)
-        self.task = task
+        self.task = self._given = task
         self.folder = folder
+        self._told: list[str] = []
         self._judge = task.judge()
         self.links = [open_link(spec, task) for spec in task.chain]
         check_links(self._judge, self.links)
@@ -108,7 +118,7 @@ class Run:
         if fresh:
             _move_aside(self.folder)
         with self._opened() as ledger:
-            self._admit(ledger, update=update)
+            self._enter(ledger, update=update)
             return self._execute(
                 ledger, retry_failed=retry_failed, without_people=without_people, watch=watch
             )
@@ -126,7 +136,7 @@ class Run:
             StoppedError: It stopped before its end; the same call goes on.
         """
         with self._opened() as ledger:
-            self._admit(ledger, update=False)
+            self._enter(ledger, update=False)
             asked = [link for link in self.links if link.name in links]
             numbers = [
                 ledger.put_link(link.name, link.fingerprint, link.capabilities.model) for link in asked
@@ -136,6 +146,7 @@ class Run:
             for link in asked:
                 link.ready()
             pipeline = Pipeline(self.task, self._judge, asked, numbers, ledger, pilot=rows)
+            pipeline.progress.warnings += self._told
             if watch:
                 watch(pipeline.progress)
             try:
@@ -194,12 +205,45 @@ class Run:
         """Get all votes, again where people have changed their minds meanwhile; returns how many were there before."""
         while True:
             pipeline = Pipeline(self.task, self._judge, self.links, numbers, ledger)
+            pipeline.progress.warnings += self._told
             if watch:
                 watch(pipeline.progress)
             _run_async(pipeline.run())
             if not revise(ledger, self.links):
                 return sum(link.reused for link in pipeline.progress.links)
             self.links = [open_link(spec, self.task) for spec in self.task.chain]  # those were closed
+
+    def _enter(self, ledger: Ledger, *, update: bool) -> None:
+        """Take the rows in, and see that all is known of the links that the task leaves open."""
+        before = stored(ledger.get("resolved"))
+        self._stand_on(before)
+        self._admit(ledger, update=update)
+        known, left = known_of(self._given, self.links, before)
+        if left:
+            known |= self._find_out(ledger, [self._given.chain[at] for at in left])
+        if known != before:
+            ledger.put(resolved=msgspec.to_builtins(before | known))
+        if left:
+            self._stand_on(known)
+            self._refuse(ledger, self._changed_links(ledger), update=update)
+
+    def _stand_on(self, known: Mapping[str, Resolution]) -> None:
+        """Open the links that the task leaves open as what they were found to be."""
+        before, self.task = self.task.chain, resolved_task(self._given, known)
+        for at, spec in enumerate(self.task.chain):
+            if spec != before[at]:
+                self.links[at] = open_link(spec, self.task)
+
+    def _find_out(self, ledger: Ledger, specs: Sequence[LinkSpec]) -> dict[str, Resolution]:
+        """Try the ladder of these links on the first rows; what that costs counts, and is no vote's."""
+        budget = Budget(self.task.budget, spent_of(ledger), ledger.get("lost") or (0.0, 0.0, 0.0))
+        inquirer = Inquirer(budget, items_to_ask(self.rows, self.task.max_chars))
+        try:
+            found = asyncio.run(find_out(specs, self._given, inquirer))
+        finally:
+            ledger.put(lost=budget.lost)
+        self._told = [f"link '{name}': {each.told}" for name, each in found.items()]
+        return found
 
     def _admit(self, ledger: Ledger, *, update: bool) -> None:
         """Take the rows in, or see that they are the ones of the run; refuse changed links, questions and rows.
@@ -230,16 +274,19 @@ class Run:
         rows = ledger.compare_items(self.rows, ignore=golds if moved else ())
         if rows:
             changed.append(f"rows changed ({rows})")
+        self._refuse(ledger, changed, update=update)
+        if rows or asked_anew:
+            ledger.replace_items(self.rows, **facts, finished=None)
+        elif moved or rows.gold:
+            ledger.replace_items(self.rows, keep_asked=True, **facts, stale=True)
+
+    def _refuse(self, ledger: Ledger, changed: Sequence[str], *, update: bool) -> None:
         if changed and not update:
             votes = sum(ledger.votes_count(number) for number, _ in ledger.links().values())
             raise ChangedError(
                 f"{self.folder} holds another run with {votes:,} votes: {'; '.join(changed)}.",
                 "Add --update to go on and buy only what is new, --fresh to move the old run aside, or choose another --out.",
             )
-        if rows or asked_anew:
-            ledger.replace_items(self.rows, **facts, finished=None)
-        elif moved or rows.gold:
-            ledger.replace_items(self.rows, keep_asked=True, **facts, stale=True)
 
     def _changed_links(self, ledger: Ledger) -> list[str]:
         known = ledger.links()

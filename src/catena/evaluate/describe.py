@@ -17,19 +17,21 @@ def progress_of_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
     """Return how far a run is, finished or not; works while another process runs it."""
     numbers = ledger.links()
     finished = ledger.get("finished") is not None
+    resolved = ledger.get("resolved") or {}
     links = []
     for spec in task.chain:
         if spec.name in numbers:
             number = numbers[spec.name][0]
             answered, failed = ledger.asked_count(number)
             links.append({"link": spec.name, "answered": answered, "failed": failed, **ledger.spent(number)})
+            links[-1] |= _stands_on(resolved.get(spec.name))
     return {
         "run": str(ledger.folder),
         "state": "finished" if finished else "stopped" if ledger.get("stopped") else "unfinished",
         "stopped": ledger.get("stopped"),
         "n": ledger.items_count(),
         "links": links,
-        "cost_usd": _sum([link["cost_usd"] for link in links]),
+        "cost_usd": _sum([*[link["cost_usd"] for link in links], *_probed(resolved)]),
     }
 
 
@@ -47,7 +49,7 @@ def described(ledger: Ledger, task: TaskSpec, votes: RunVotes, decision: Decisio
     """Return what `describe_run` does of a decision, a provisional one too: then `kept` is where items stand so far."""
     final = decision.result(task.aggregate, votes.votes, task.judge()).label()
     kept = np.bincount(decision.kept_by, minlength=len(votes.links))
-    links = []
+    links, resolved = [], ledger.get("resolved") or {}
     for j, name in enumerate(votes.links):
         here = decision.reached[j]
         seen = decision.seen[j]
@@ -61,6 +63,7 @@ def described(ledger: Ledger, task: TaskSpec, votes: RunVotes, decision: Decisio
                 "forwarded": int(here.sum() - kept[j]),
                 "failed": int((here & (votes.label[j] < 0)).sum()),
                 **ledger.spent(number),
+                **_stands_on(resolved.get(name)),
                 "agreement": float((votes.label[j][seen] == final[seen]).mean()) if seen.any() else None,
             }
         )
@@ -71,7 +74,12 @@ def described(ledger: Ledger, task: TaskSpec, votes: RunVotes, decision: Decisio
         "failed": int((final < 0).sum()),
         "aggregate": task.aggregate,
         "links": links,
-        "cost_usd": _sum([ledger.spent(number)["cost_usd"] for number, _ in ledger.links().values()]),
+        "cost_usd": _sum(
+            [
+                *[ledger.spent(number)["cost_usd"] for number, _ in ledger.links().values()],
+                *_probed(resolved),
+            ]
+        ),
         "dearest": _dearest(ledger, links, len(votes)),
     }
 
@@ -82,6 +90,16 @@ def _finished_votes(ledger: Ledger, task: TaskSpec) -> RunVotes:
             f"{ledger.folder}: the run is not finished.", "Run the same catena run command to go on."
         )
     return run_votes(ledger, task)
+
+
+def _stands_on(resolution: dict[str, Any] | None) -> dict[str, Any]:
+    """Return where a link's confidences come from, as the run keeps it; nothing in runs of older versions."""
+    return {"confidence": resolution["source"], "resolution": resolution} if resolution else {}
+
+
+def _probed(resolved: dict[str, Any]) -> list[float]:
+    """Return what it cost to find out what the task left open."""
+    return [each["cost_usd"] for each in resolved.values() if each["cost_usd"]]
 
 
 def _sum(costs: list[float | None]) -> float | None:

@@ -127,7 +127,7 @@ class AnthropicLink:
         self._where = where
         self._scorer, self._abstain = LabelScorer(answers_of(task)), task.abstain
         price = find_price(settings.price, settings.model, settings.base_url, where, "anthropic")
-        self._price = half(price) if settings.mode == "batch" else price
+        self.price = self._price = half(price) if settings.mode == "batch" else price
         self._system = settings.system_of(task) or ""
         self._fields = self._request_fields(settings, answers_of(task))
         body = _encode(settings.body)

@@ -1,24 +1,27 @@
 """Any OpenAI-compatible chat-completions endpoint, over plain HTTP: one call, one vote, but for samples."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
 
 from catena.confidence import Found, LabelScorer, Listed, Token
-from catena.errors import TaskError
+from catena.errors import LinkError, TaskError
 from catena.links.batch import half
 from catena.links.client import Client, Reply, since
 from catena.links.codes import Coder
 from catena.links.identity import fingerprint
 from catena.links.limits import rate
 from catena.links.openai_batch import OpenAIBatches
+from catena.links.openai_probe import OpenAIProbe, tokenizer_of
 from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import FREE, find_price
+from catena.links.probe import Probe
 from catena.links.providers import written_out
 from catena.links.reading import abstained, answers_of, read_label
 from catena.links.samples import Sampler
+from catena.links.scoring import SOURCES, Scoring, ServerScorer
 from catena.links.thinking import Read, Said, Thinker, in_two_turns, thoughts_of
 from catena.links.verbalised import read_verbalised, verbalising
 from catena.links.wire import Choice, Completion, bad_body
@@ -29,6 +32,8 @@ __all__ = ["OpenAILink", "open_link"]
 
 OWNED = ("model", "messages", "stream")
 OPENAI = "https://api.openai.com/v1"
+CHAT = "/chat/completions"
+UNKNOWN = frozenset({404, 405, 501})
 LISTEN_SECONDS = 0.05
 UNLIMITED = 1 << 20  # tokens of an answer, where neither the task nor a price makes one mind
 
@@ -39,15 +44,25 @@ class Settings(CallOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     Args:
         top_logprobs: Alternatives to ask for at each token, as many as the server allows; 0 to ask for none.
         codes: Whether labels are asked for as A, B, C ..., in another order for each item.
+        scoring: Where labels' probabilities come from: the `answer`, or a server that scores labels itself (see
+            `links.scoring`).
     """
 
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=400)] = 20
     codes: bool = False
+    scoring: Scoring = "answer"
 
     @property
     def listed(self) -> int:
         """How many alternatives are asked for."""
-        return self.top_logprobs if self.confidence in {None, "logprobs"} else 0
+        return self.top_logprobs if self.scored else 0
+
+    @property
+    def source(self) -> str:
+        """What votes name as the source of their confidence."""
+        if self.scoring != "answer":
+            return SOURCES[self.scoring]
+        return "none" if not self.listed else "code_logprobs" if self.codes else "label_logprobs"
 
 
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "OpenAILink":
@@ -68,7 +83,30 @@ def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "OpenAILink":
             f"{where}: codes: a batch's answers don't tell the order that was asked in.",
             "Leave out codes or mode: batch.",
         )
+    _check_scoring(settings, where)
     return OpenAILink(spec.name, settings, task, where)
+
+
+def _check_scoring(settings: Settings, where: str) -> None:
+    """Refuse what a server that scores labels itself leaves no room for.
+
+    Raises:
+        TaskError: Names it.
+    """
+    if settings.scoring == "answer":
+        return
+    others = {
+        "codes": settings.codes,
+        "think": settings.think is not None,
+        "mode": settings.mode == "batch",
+        "confidence": settings.confidence not in {None, "logprobs"},
+    }
+    for name, given in others.items():
+        if given:
+            raise TaskError(
+                f"{where}: scoring: {settings.scoring} does not go with {name}: no answer is read.",
+                f"Leave out scoring or {name}.",
+            )
 
 
 class OpenAILink:
@@ -82,21 +120,24 @@ class OpenAILink:
         if settings.verbalised:
             self.render = verbalising(self.render, answers_of(task), where)
         address, variable = settings.place(OPENAI, "OPENAI_API_KEY")
-        source = "code_logprobs" if settings.codes else "label_logprobs"
-        confidence = source if settings.listed else "none"
-        self.capabilities = capabilities(settings, address, variable, confidence)
-        self._url = f"{address}/chat/completions"
+        answers = answers_of(task)
+        self._calls = len(answers) if settings.scoring == "likelihood" else settings.calls
+        self.capabilities = capabilities(settings, address, variable, settings.source)
+        if settings.scoring == "likelihood":
+            self.capabilities = msgspec.structs.replace(self.capabilities, calls=self._calls)
+        self._address = address
         shaping = ("model", "top_logprobs", "temperature", "max_tokens", "body")
         shaped = {key: getattr(settings, key) for key in shaping} | settings.ladder | settings.own(task)
         if settings.codes:
             shaped |= {"codes": True, "seed": task.seed}
+        if settings.scoring != "answer":
+            shaped["scoring"] = settings.scoring
         system = settings.system_of(task)
         self.fingerprint = fingerprint(name, "openai", task, system=system, **shaped)
         self._settings = settings
-        answers = answers_of(task)
         self._scorer, self._labels, self._abstain = LabelScorer(answers), len(task.labels), task.abstain
         price = find_price(settings.price, settings.model, settings.base_url, where)
-        self._price = half(price) if settings.mode == "batch" else price
+        self.price = self._price = half(price) if settings.mode == "batch" else price
         self._max_tokens = settings.enough(answers)
         self._system = [{"role": "system", "content": system}] if system else []
         self._fields = self._request_fields()
@@ -112,12 +153,37 @@ class OpenAILink:
             else None
         )
         self._listen_at = 0.0
-        self._calls = settings.calls
-        self._think, once = settings.think, self._call
+        self._think = settings.think
+        once: Callable[[str], Awaitable[Answer]] = self._call
         if settings.think is not None:
             once = Thinker(settings.think, self._send, self.question, self._thoughts, self._reader).ask
-        sampler = Sampler(once, list(task.labels), self._calls)
-        self._ask = sampler.ask if self._calls > 1 else once
+        if settings.scoring != "answer":
+            once = self._server_scorer(answers, task, where).ask
+            self._always += max(len(answer.encode()) for answer in answers)  # a label may stand in the prompt
+        sampler = Sampler(once, list(task.labels), settings.calls)
+        self._ask = sampler.ask if settings.calls > 1 else once
+
+    def _server_scorer(self, answers: Sequence[str], task: TaskSpec, where: str) -> ServerScorer:
+        async def tokenize(text: str) -> list[tuple[int, str]] | None:
+            return await tokenizer_of(self._client, self._address, self._settings.model, text)
+
+        async def send(path: str, body: Mapping[str, Any], read: Callable[[bytes, float], Answer]) -> Answer:
+            answer = await self._send(body, read, path)
+            assert isinstance(answer, Answer)
+            return answer
+
+        way, described = self._settings.scoring, dict(task.labels)
+        return ServerScorer(
+            way, send, self.question, answers, described, task.abstain, tokenize, self._usage, where
+        )
+
+    async def probe(self, prompt: str) -> Probe:
+        """Find out by a few calls what the server gives; see `links.probe`."""
+        own = self._settings.base_url is None
+        asks = OpenAIProbe(
+            self._client, self._address, self.question, self._scorer.labels, self._price, own=own
+        )
+        return await asks.look(prompt)
 
     def _request_fields(self) -> dict[str, Any]:
         settings = self._settings
@@ -149,12 +215,16 @@ class OpenAILink:
         assert isinstance(answer, Answer)
         return answer
 
-    async def _send(self, question: Mapping[str, Any], read: Read) -> Said:
+    async def _send(self, question: Mapping[str, Any], read: Read, path: str = CHAT) -> Said:
         start = time.perf_counter()
-        reply = await self._client.post(self._url, _encode(question))
+        reply = await self._client.post(f"{self._address}{path}", _encode(question))
         if isinstance(reply, Failure):
             return reply
         limits = self._limits(reply)
+        if reply.status in UNKNOWN and path != CHAT:
+            raise LinkError(
+                f"link '{self.name}': scoring: the server has no {path}.", "Leave out the link's scoring."
+            )
         if reply.status != 200:
             used = Usage(latency_ms=since(start))
             return msgspec.structs.replace(self._client.refused(reply), usage=used, rate=limits)

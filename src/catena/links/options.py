@@ -41,7 +41,8 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
         system: Likewise; empty for none.
         think: Most tokens of thoughts, where the model shall think in a first turn and answer in a second one.
         confidence: Where it comes from: `logprobs` of the answer, how often of several `samples` the label is named, or
-            `verbalised` by the model beside its label. Log-probabilities, where the provider gives them, unless said.
+            `verbalised` by the model beside its label; `auto`: the best of these that its server allows, found out before
+            the first row. Log-probabilities, where the provider gives them, unless said.
         samples: How many, with `confidence: samples`; 5 unless said.
     """
 
@@ -59,7 +60,7 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
     prompt: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     system: str | None = None
     think: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
-    confidence: Literal["logprobs", "samples", "verbalised"] | None = None
+    confidence: Literal["logprobs", "samples", "verbalised", "auto"] | None = None
     samples: Annotated[int, msgspec.Meta(ge=2, le=100)] | None = None
 
     def prompter(self, task: TaskSpec, where: str) -> Prompter:
@@ -86,6 +87,11 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
         return (self.samples or SAMPLES) if self.confidence == "samples" else 1
 
     @property
+    def scored(self) -> bool:
+        """Whether the answer's own tokens tell the confidence; what `auto` begins with."""
+        return self.confidence in {None, "logprobs", "auto"}
+
+    @property
     def verbalised(self) -> bool:
         """Whether the model names a probability beside its label."""
         return self.confidence == "verbalised"
@@ -98,7 +104,7 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def ladder(self) -> dict[str, Any]:
         """The settings of the confidence that shape votes, for the fingerprint."""
-        if self.confidence in {None, "logprobs"}:
+        if self.scored:
             return {}
         return {"confidence": self.confidence} | ({"samples": self.calls} if self.calls > 1 else {})
 
@@ -146,7 +152,7 @@ def _check_samples(options: CallOptions, where: str) -> None:
         TaskError: They would be all alike, or there would be none.
     """
     if options.confidence != "samples":
-        if options.samples is not None:
+        if options.samples is not None and options.confidence != "auto":
             raise TaskError(f"{where}: samples: nothing is sampled.", "Write confidence: samples beside it.")
         return
     if options.body.get("temperature", options.temperature) == 0:
@@ -177,7 +183,7 @@ def capabilities(options: CallOptions, address: str, variable: str | None, confi
     """
     turns = 1 if options.think is None else 2
     return Capabilities(
-        confidence=confidence if options.confidence in {None, "logprobs"} else options.confidence,
+        confidence=confidence if options.scored else options.confidence or "none",
         calls=turns * options.calls,
         turns=turns,
         concurrency=options.concurrency,

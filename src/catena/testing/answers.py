@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from catena.errors import InputError
-from catena.testing.tokens import END, LabelTree, Position, tokenise
+from catena.testing.tokens import END, LabelTree, Position, Vocabulary, tokenise
 
 __all__ = ["SPOILED", "Annotator", "Reply", "call_key", "chance", "completion", "spoil", "text_of"]
 
@@ -98,6 +98,8 @@ class Annotator:
         accuracy: Share of the gold items on which it is right, the same for all models or by model name.
         gold: Text of an item -> its label, or a JSONL file of {"text": ..., "label": ...}.
         other: Probability of texts that name no label.
+        vocabulary: The tokens that it speaks in, or a JSON file with a list of them; pieces of up to four letters where
+            there is none.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Annotator:
         accuracy: float | Mapping[str, float] = 0.8,
         gold: Mapping[str, str] | str | os.PathLike[str] | None = None,
         other: float = 0.02,
+        vocabulary: Sequence[str] | str | os.PathLike[str] | None = None,
     ) -> None:
         self.labels = list(labels)
         if not self.labels or len(set(self.labels)) < len(self.labels) or not all(self.labels):
@@ -119,7 +122,8 @@ class Annotator:
         self.gold = Gold(gold if isinstance(gold, Mapping) else read_gold(gold))
         if strange := sorted(set(self.gold.labels.values()) - set(self.labels)):
             raise InputError(f"gold: {strange[0]!r} is none of: {', '.join(self.labels)}.")
-        self.tree = LabelTree(self.labels, other)
+        self.cut = tokenise if vocabulary is None else Vocabulary(read_vocabulary(vocabulary))
+        self.tree = LabelTree(self.labels, other, self.cut)
 
     def distribution(
         self, prompt: str | Sequence[Mapping[str, Any]], model: str = "fake"
@@ -173,7 +177,7 @@ class Annotator:
         last = messages[-1] if messages else {}
         said = last.get("role") == "assistant" and request.get("continue_final_message", True)
         limit = request.get("max_completion_tokens") or request.get("max_tokens")
-        prefix = tokenise(text_of(last)) if said else ()
+        prefix = self.cut(text_of(last)) if said else ()
         positions, ended = self.tree.speak(shares, prefix, limit, pick if warm > 0 else None)
         text = "".join(position.token for position in positions if position.token != END)
         return Reply(text, positions, "stop" if ended else "length")
@@ -203,6 +207,16 @@ def read_gold(path: str | os.PathLike[str] | None) -> dict[str, str]:
         return {str(row["text"]): str(row["label"]) for row in rows}
     except (OSError, msgspec.DecodeError, KeyError) as error:
         raise InputError(f"gold: {path} is no JSONL file of text and label: {error}.") from error
+
+
+def read_vocabulary(given: Sequence[str] | str | os.PathLike[str]) -> Sequence[str]:
+    """Return tokens, from a JSON file where one is named."""
+    if not isinstance(given, str | os.PathLike):
+        return given
+    try:
+        return msgspec.json.decode(Path(given).read_bytes(), type=list[str])
+    except (OSError, msgspec.DecodeError) as error:
+        raise InputError(f"vocabulary: {given} is no JSON file with a list of tokens: {error}.") from error
 
 
 def spoil(reply: Reply, fault: str, labels: Sequence[str]) -> Reply:

@@ -16,6 +16,7 @@ from catena.testing.cache import PromptCache
 from catena.testing.calls import CallLedger, Entry
 from catena.testing.faults import ERRORS, choose, error_body
 from catena.testing.messages import as_message, message_error
+from catena.testing.native import Native, in_schema
 from catena.testing.settings import FIXED, Settings, settle
 from catena.testing.wire import Request
 
@@ -26,7 +27,7 @@ __all__ = ["MESSAGES", "MODELLED", "Desk", "Open", "annotator"]
 
 FLUSH_SECONDS = 0.05
 MESSAGES = "/v1/messages"
-MODELLED = ("labels", "seed", "sharpness", "accuracy", "gold", "other")
+MODELLED = ("labels", "seed", "sharpness", "accuracy", "gold", "other", "vocabulary")
 
 
 class Open(msgspec.Struct, gc=False):
@@ -93,11 +94,13 @@ class Desk:
         self._given = answer
         self._encoder = msgspec.json.Encoder()
         self._flush: asyncio.TimerHandle | None = None
-        self._settle(settings, {"rate", "cache_block"})
+        self._settle(settings, {"rate", "cache_block", "native"})
 
     def _settle(self, settings: Settings, changed: set[str]) -> None:
         if changed & set(MODELLED):
             self.annotator = annotator(settings)
+        if changed & {*MODELLED, "native", "quirk"}:
+            self.native = Native(self.annotator, pieces=settings.quirk == "llamacpp")
         if "cache_block" in changed:
             self.cache = PromptCache(settings.cache_block)
         if changed & {"rate", "burst"}:
@@ -205,8 +208,25 @@ class Desk:
             return 200, self._encoder.encode(as_message(reply, call.asked, call.n, *cached)), headers
         style = {"fingerprint": has.fingerprint, "no_logprobs": has.no_logprobs, "quirk": has.quirk}
         style |= {"cached": self.cache.see(call.asked)[0]}
+        if "json_schema" in has.serves:
+            reply = in_schema(reply, call.asked)
         body = completion(reply, call.asked, number=call.n, created=int(time.time()), **style)
+        if "logprob_token_ids" in has.serves and call.asked.get("logprob_token_ids"):
+            self.native.with_token_ids(body, call.asked)
+        if "prompt_logprobs" in has.serves and call.asked.get("prompt_logprobs") is not None:
+            self.native.with_prompt(body, call.asked)
         return 200, self._encoder.encode(body), headers
+
+    def page(self, name: str, body: bytes) -> tuple[int, bytes]:
+        """Answer what stands beside OpenAI's protocol, where it is served."""
+        pages = {"tokenize": self.native.tokenize, "systemone": self.native.systemone}
+        if name not in self.settings.serves:
+            return error_body("404", f"There is no /{name}.")
+        try:
+            said = pages[name](msgspec.json.decode(body, type=dict[str, Any]))
+        except (msgspec.DecodeError, KeyError) as error:
+            return error_body("400", f"{error} is missing.")
+        return 200, self._encoder.encode(said)
 
     def finish(self, call: Open, status: int = 0) -> None:
         """Enter what became of a call; status 0 says that its client left or was dropped."""

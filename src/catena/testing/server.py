@@ -15,6 +15,7 @@ from catena.testing.wire import MalformedError, Request, response, take
 __all__ = ["Connection"]
 
 NO_LINGER = struct.pack("ii", 1, 0)  # closing then sends RST
+NATIVE = ("/tokenize", "/v1/systemone")
 CALLS = ("/v1/chat/completions", MESSAGES)
 RESET_SECONDS = 0.005  # lets the first half of the body arrive before the reset
 GARBAGE = b"<html><body>502 Bad Gateway</body></html>"
@@ -80,6 +81,9 @@ class Connection(asyncio.Protocol):
             self.open(request)
         elif is_batch_path(request.path):
             self.batch(request)
+        elif request.path in NATIVE and request.method == "POST":
+            name = request.path.rpartition("/")[2]
+            self.send(response(*desk.page(name, request.body), last=request.last), request.last)
         elif request.path not in (*pages, *CALLS):
             self.send(
                 response(*error_body("404", f"There is no {request.path}."), last=request.last), request.last

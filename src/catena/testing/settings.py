@@ -25,6 +25,7 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         accuracy: Share of gold items answered rightly, for all models or by model.
         gold: Text of an item -> its label, or the path of a JSONL file of {"text": ..., "label": ...}.
         other: Probability of texts that name no label.
+        vocabulary: A JSON file with the tokens that it speaks in; pieces of up to four letters where there is none.
         latency: Seconds before an answer.
         jitter: Up to so many seconds more, by hash.
         concurrency: Requests worked on at once; more get 429.
@@ -41,6 +42,8 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             0 for no cache. Anthropic's protocol caches only where a request has `cache_control`.
         api_key: The key without which calls get 401; any key where this is empty.
         fingerprint: The `system_fingerprint`.
+        serves: What it does as vLLM does: `tokenize` (as llama.cpp with that quirk), `json_schema`, `logprob_token_ids`,
+            `prompt_logprobs`, `systemone`.
         down: Whether connections are closed without an answer (only `/control` answers).
         batch_seconds: Seconds that a batch takes.
         batch_done: Share of a batch that is worked on when it is cancelled.
@@ -63,6 +66,7 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     accuracy: float | Share = 0.8
     gold: str | dict[str, str] | None = None
     other: float = 0.02
+    vocabulary: str | None = None
     latency: float = 0.0
     jitter: float = 0.0
     concurrency: int | None = None
@@ -78,6 +82,7 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     cache_block: int = 0
     api_key: str = ""
     fingerprint: str = "fp_fake"
+    serves: list[str] = []
     down: bool = False
     batch_seconds: float = 0.0
     batch_done: float = 0.5

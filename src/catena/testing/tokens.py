@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
-__all__ = ["END", "LabelTree", "Position", "tokenise"]
+__all__ = ["END", "LabelTree", "Position", "Vocabulary", "tokenise"]
 
 END = "<|im_end|>"
 SHARES = {"label": 0.8, " label": 0.15, "Label": 0.05}
@@ -47,6 +47,28 @@ def tokenise(text: str) -> list[str]:
     (['pro', '-', 'war'], [' very', ' posi', 'tive'])
     """
     return PIECES.findall(text)
+
+
+class Vocabulary:
+    """Cuts texts into the longest tokens of a vocabulary, and into single characters where none fits.
+
+    Args:
+        tokens: With the leading space that they have.
+    """
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        self._tokens = frozenset(tokens)
+        self._longest = max(map(len, self._tokens), default=1)
+
+    def __call__(self, text: str) -> list[str]:
+        """Return the tokens; joined they are the text again."""
+        found, at = [], 0
+        while at < len(text):
+            sizes = range(min(self._longest, len(text) - at), 1, -1)
+            size = next((size for size in sizes if text[at : at + size] in self._tokens), 1)
+            found.append(text[at : at + size])
+            at += size
+        return found
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
@@ -94,13 +116,16 @@ class LabelTree:
         labels: The labels, distinct.
         other: The share of all probability that goes to texts which name no label, in [0, 1): half of it at the
             first token, the rest spread over the later ones.
+        cut: Cuts a text into tokens.
     """
 
-    def __init__(self, labels: Sequence[str], other: float = 0.02) -> None:
+    def __init__(
+        self, labels: Sequence[str], other: float = 0.02, cut: Callable[[str], list[str]] = tokenise
+    ) -> None:
         self.root = Node()
         for index, label in enumerate(labels):
             for text, share in surfaces(label, labels).items():
-                self._plant(index, tokenise(text), share, other)
+                self._plant(index, cut(text), share, other)
         for node in self.root:
             free = [token for token in JUNK if token not in node.children]
             scale = sum(JUNK_DECAY**n for n in range(len(free)))

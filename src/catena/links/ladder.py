@@ -1,0 +1,182 @@
+"""The ladder: the ways in which a link may come to a confidence, best first, and which of them its server allows.
+
+Full-label log-probabilities; those of one-token codes, where the labels' own tokens leave open which label is best; how often
+each of several answers names a label; a probability that the model names. Every rung is tried as it would be used.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from catena.errors import LinkError, TaskError
+from catena.links.registry import open_link
+from catena.task import LinkSpec, TaskSpec
+from catena.types import Answer, Failure, Link, Vote
+
+__all__ = ["AUTO", "Climb", "Tried", "climb", "has_rungs", "is_open", "with_options"]
+
+AUTO = "auto"
+OF_SAMPLES = "samples"
+FEWER = 5
+"""Alternatives that servers allow which refuse the usual number of them."""
+
+
+class Rung(msgspec.Struct, frozen=True):
+    """One way to a confidence.
+
+    Args:
+        source: What votes name as the source of their confidence.
+        options: What a link's entry in the task says for it.
+        trial: What its entry says while it is tried, besides.
+    """
+
+    source: str
+    options: Mapping[str, Any]
+    trial: Mapping[str, Any] = {}
+
+
+LABELS = Rung("label_logprobs", {"confidence": "logprobs"})
+LABELS_OF_FEWER = Rung("label_logprobs", {"confidence": "logprobs", "top_logprobs": FEWER})
+CODES = Rung("code_logprobs", {"confidence": "logprobs", "codes": True})
+SAMPLES = Rung("samples", {"confidence": "samples"}, {"samples": 2})
+VERBALISED = Rung("verbalised", {"confidence": "verbalised"})
+
+Outcome = Literal["gives", "leaves_open", "gives_none", "refused", "no_label"]
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """What came of a rung.
+
+    Args:
+        options: Of the rung.
+        outcome: `gives`: most votes have a confidence; `leaves_open`: they have one, and mostly it is 0, because the
+            bounds leave open which label is best; `gives_none`; `refused`; `no_label`: no answer is a vote.
+        said: What came, for a person.
+    """
+
+    options: Mapping[str, Any]
+    outcome: Outcome
+    said: str
+
+
+class Climb(msgspec.Struct, frozen=True):
+    """Which rung a link stands on.
+
+    Args:
+        options: Stand in the place of the link's `confidence`, and go with it.
+        source: What votes name as the source of their confidence.
+        why: One line for a person.
+        tried: Every rung that was tried, in order.
+    """
+
+    options: Mapping[str, Any]
+    source: str
+    why: str
+    tried: Sequence[Tried]
+
+
+Ask = Callable[[Link], Awaitable[Sequence[Answer]]]
+
+
+def is_open(spec: LinkSpec) -> bool:
+    """Whether a link's entry leaves its confidence to be found out."""
+    return spec.options.get("confidence") == AUTO
+
+
+def with_options(spec: LinkSpec, options: Mapping[str, Any]) -> LinkSpec:
+    """Return a link's entry with these options; how many samples it says only where there are any."""
+    sampled = options.get("confidence") == OF_SAMPLES
+    kept = {key: value for key, value in spec.options.items() if sampled or key != OF_SAMPLES}
+    return LinkSpec(spec.name, spec.kind, {**kept, **options})
+
+
+def has_rungs(spec: LinkSpec, task: TaskSpec) -> bool:
+    """Whether a link's kind leaves a choice of where its confidence comes from."""
+    return any(_opened(spec, task, rung) for rung in (LABELS, SAMPLES, VERBALISED))
+
+
+async def climb(spec: LinkSpec, task: TaskSpec, ask: Ask) -> Climb:
+    """Return the best rung whose votes have a confidence.
+
+    Args:
+        spec: The link's entry in the task, whatever it says of its confidence.
+        task: The task.
+        ask: Asks a link about a few items and closes it.
+
+    Raises:
+        LinkError: The link is unusable, or has no rung.
+    """
+    tried: list[Tried] = []
+    for rung in (LABELS, LABELS_OF_FEWER, CODES, SAMPLES, VERBALISED):
+        if not _is_next(rung, tried, spec):
+            continue
+        link = _opened(spec, task, rung)
+        if link is not None:
+            tried.append(_outcome(rung, await ask(link)))
+            if tried[-1].outcome == "gives":
+                return Climb(rung.options, rung.source, _why(tried), tried)
+        if rung is CODES and any(each.outcome == "leaves_open" for each in tried):
+            at = next(each for each in tried if each.outcome == "leaves_open")
+            return Climb(at.options, LABELS.source, "its server gives log-probabilities", tried)
+    said = tried[-1].said if tried else "its kind has none"
+    raise LinkError(
+        f"link '{spec.name}': no way to a confidence was found: {said}.",
+        "Write the link's confidence: logprobs, samples or verbalised.",
+    )
+
+
+def _is_next(rung: Rung, tried: Sequence[Tried], spec: LinkSpec) -> bool:
+    """Whether a rung is worth a try after what came of those before it."""
+    last = tried[-1].outcome if tried else ""
+    if rung is LABELS_OF_FEWER:
+        return last == "refused" and "top_logprobs" not in spec.options
+    if rung is CODES:
+        return last == "leaves_open" and not spec.options.get("codes")
+    return True
+
+
+def _opened(spec: LinkSpec, task: TaskSpec, rung: Rung) -> Link | None:
+    """Return the link on a rung, to be asked call by call; None where it can't stand there."""
+    try:
+        open_link(with_options(spec, rung.options), task)
+    except TaskError:
+        return None
+    trial = {**rung.options, **rung.trial}
+    if spec.options.get("mode") == "batch":
+        trial["mode"] = "call"
+    return open_link(with_options(spec, trial), task)
+
+
+def _outcome(rung: Rung, answers: Sequence[Answer]) -> Tried:
+    votes = [answer for answer in answers if isinstance(answer, Vote)]
+    sure = [vote.confidence for vote in votes if vote.confidence is not None]
+    if not votes:
+        failures = [answer for answer in answers if isinstance(answer, Failure)]
+        refused = [each.message for each in failures if each.reason == "bad_request"]
+        said = refused or [each.message for each in failures] or ["nothing could be asked"]
+        return Tried(rung.options, "refused" if refused else "no_label", said[0].rstrip("."))
+    if 2 * len(sure) < len(votes):
+        return Tried(rung.options, "gives_none", _lacks(rung))
+    if rung.source == LABELS.source and 2 * sum(each == 0.0 for each in sure) > len(sure):
+        return Tried(rung.options, "leaves_open", "its labels' tokens leave open which label is best")
+    return Tried(rung.options, "gives", f"{len(sure)} of {len(votes)} votes have a confidence")
+
+
+def _lacks(rung: Rung) -> str:
+    if rung.source in {LABELS.source, CODES.source}:
+        return "its server answers without log-probabilities"
+    return f"its answers to confidence: {rung.options['confidence']} have none"
+
+
+def _why(tried: Sequence[Tried]) -> str:
+    """Say why the last rung that was tried is the best one."""
+    if len(tried) == 1:
+        first = tried[0].options["confidence"]
+        return (
+            "its server gives log-probabilities"
+            if first == "logprobs"
+            else "its kind of link gives no log-probabilities"
+        )
+    before = tried[-2] if tried[-1].options["confidence"] == "logprobs" else tried[0]
+    return f"its server refuses: {before.said}" if before.outcome == "refused" else before.said

@@ -1,0 +1,343 @@
+"""Servers that score labels themselves, so that no list of alternatives cuts anything off.
+
+`first-token`: vLLM gives the log-probability of any token that is asked for (`logprob_token_ids`): of every label's first
+one, by one call. `likelihood`: it gives that of every token of a prompt (`prompt_logprobs`): each label is put behind the
+question as if it had been answered, its end included, by one call a label; exact, whatever tokens labels share. `systemone`:
+vLLM and transformers serve choose among options at `/v1/systemone`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import exp, log
+from typing import Any, Literal
+
+import msgspec
+
+from catena.confidence import LabelScorer, Listed, Token
+from catena.confidence.parting import sharing
+from catena.confidence.scores import FLOOR
+from catena.errors import LinkError
+from catena.links.reading import abstained
+from catena.links.wire import Choice, Completion, Count, bad_body
+from catena.types import Answer, Failure, Usage, Vote, together
+
+__all__ = ["SOURCES", "Scoring", "ServerScorer", "label_logprob", "read_choice", "read_first_token"]
+
+Scoring = Literal["answer", "first-token", "likelihood", "systemone"]
+SOURCES = {
+    "first-token": "first_token_logprobs",
+    "likelihood": "label_likelihood",
+    "systemone": "systemone",
+}
+CHOOSE = "Choose the label that answers the question above."
+UNSUPPORTED = Failure("no_label", "the server's answer does not score the labels")
+LISTED = 20
+
+Send = Callable[[str, Mapping[str, Any], Callable[[bytes, float], Answer]], Awaitable[Answer]]
+
+
+class ServerScorer:
+    """Has a server score the labels after a question.
+
+    Args:
+        way: How.
+        send: Sends a request to a path of the server and returns what a function reads from the answer.
+        question: Returns the body of a request about a prompt.
+        answers: What may be answered: the labels, and the word for none of them last.
+        described: Descriptions of the labels; may be empty.
+        abstain: What may be answered and is no label.
+        tokenize: Returns a text's tokens, number and text of each; None where the server can't say.
+        usage: Returns what an answer used.
+        where: Begins every message.
+    """
+
+    def __init__(
+        self,
+        way: Scoring,
+        send: Send,
+        question: Callable[[str], dict[str, Any]],
+        answers: Sequence[str],
+        described: Mapping[str, str],
+        abstain: str | None,
+        tokenize: Callable[[str], Awaitable[list[tuple[int, str]] | None]],
+        usage: Callable[[Completion, float], Usage],
+        where: str,
+    ) -> None:
+        self._send = send
+        self._question = question
+        self._answers = answers
+        self._described = described
+        self._abstain = abstain
+        self._tokenize = tokenize
+        self._usage = usage
+        self._where = where
+        self._scorer = LabelScorer(answers)
+        self._first: list[int] = []
+        ways = {"first-token": self._by_first_token, "likelihood": self._by_likelihood}
+        self.ask: Callable[[str], Awaitable[Answer]] = ways.get(way, self._by_choice)
+
+    async def _by_first_token(self, prompt: str) -> Answer:
+        if not self._first:
+            self._first = await self._first_tokens()
+        body = _of_one_token(self._question(prompt))
+        body |= {"top_logprobs": min(LISTED, len(self._first)), "logprob_token_ids": self._first}
+
+        def read(raw: bytes, latency: float) -> Answer:
+            return self._read(raw, latency, lambda choice: read_first_token(choice, self._scorer))
+
+        return self._without(await self._send("/chat/completions", body, read))
+
+    async def _first_tokens(self) -> list[int]:
+        """Return the first tokens of all spellings of all labels.
+
+        Raises:
+            LinkError: Labels share their first token, or the server does not tell tokens.
+        """
+        first: dict[int, set[str]] = {}
+        for label in self._answers:
+            for spelling in (label, f" {label}", label[:1].upper() + label[1:]):
+                tokens = await self._tokenize(spelling)
+                if not tokens:
+                    raise LinkError(
+                        f"{self._where}: scoring: the server has no tokenizer at /tokenize.",
+                        "Write scoring: likelihood, or leave it out.",
+                    )
+                first.setdefault(tokens[0][0], set()).add(label)
+        parted = [number for number, of in first.items() if len(of) == 1]
+        alone = {label for number in parted for label in first[number]}
+        lost = [label for label in self._answers if label not in alone]
+        if lost:
+            said = {label: [str(n) for n, of in first.items() if label in of] for label in self._answers}
+            group = next((group for group in sharing(said) if lost[0] in group), lost)
+            raise LinkError(
+                f"{self._where}: scoring: labels share their first token: {', '.join(group)}.",
+                "Write scoring: likelihood, or leave it out.",
+            )
+        return parted
+
+    async def _by_likelihood(self, prompt: str) -> Answer:
+        """Ask about one label after the other; a failure of any is that of all."""
+        used: list[Usage] = []
+        found: list[Scored] = []
+        model = ""
+
+        def read(raw: bytes, latency: float) -> Answer:
+            return self._read(raw, latency, self._scored_of(label, found))
+
+        for label in self._answers:
+            answer = await self._send("/chat/completions", _said(self._question(prompt), label), read)
+            used.append(answer.usage)
+            if isinstance(answer, Failure):
+                return msgspec.structs.replace(answer, usage=together(used))
+            model = answer.model
+        vote = _from_scored(self._answers, found)
+        return self._without(msgspec.structs.replace(vote, usage=together(used), model=model))
+
+    def _scored_of(self, label: str, found: list["Scored"]) -> "Callable[[Likely], Answer]":
+        def keep(said: Likely) -> Answer:
+            before = label_logprob(said.prompt_logprobs or (), label)
+            if before is None or not said.choices:
+                return UNSUPPORTED
+            found.append(Scored(before, said.choices[0]))
+            return Vote(label)
+
+        return keep
+
+    async def _by_choice(self, prompt: str) -> Answer:
+        asked = self._question(prompt)
+        state = "\n\n".join(str(message["content"]) for message in asked["messages"])
+        criteria = {label: self._described.get(label) or None for label in self._answers}
+        choice = {"type": "choice", "instructions": CHOOSE, "criteria": criteria}
+        body = {"model": asked["model"], "state": state, "questions": {"label": choice}}
+        answer = await self._send(
+            "/systemone", body, lambda raw, latency: read_choice(raw, latency, self._answers)
+        )
+        return self._without(answer)
+
+    def _read(self, raw: bytes, latency: float, score: "Callable[[Likely], Answer]") -> Answer:
+        try:
+            said = _decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return bad_body(error, raw, latency)
+        answer = score(said)
+        text = (said.choices[0].message.content or "") if said.choices else ""
+        return msgspec.structs.replace(
+            answer, text=text, usage=self._usage(said, latency), model=said.fingerprint
+        )
+
+    def _without(self, answer: Answer) -> Answer:
+        """Return the answer over the labels alone; a word that is none of them is a failure."""
+        if self._abstain is None or isinstance(answer, Failure):
+            return answer
+        if answer.label == self._abstain:
+            return msgspec.structs.replace(
+                abstained(answer.label), usage=answer.usage, text=answer.text, model=answer.model
+            )
+        cut = {
+            name: values[:-1]
+            for name in ("logprobs", "lower", "upper")
+            if (values := getattr(answer, name)) is not None
+        }
+        return msgspec.structs.replace(answer, **cut)
+
+
+class Likely(Completion, gc=False):
+    """An answer with the log-probabilities of its prompt's tokens: of each, by its number."""
+
+    prompt_logprobs: list[dict[str, "Known"] | None] | None = None
+
+
+class Known(msgspec.Struct, gc=False):
+    """A token of a prompt, or one that might have stood there."""
+
+    logprob: float
+    decoded_token: str | None = None
+
+
+class Scored(msgspec.Struct, frozen=True):
+    """The log-probability of a label's own tokens, and what followed them."""
+
+    before: float
+    behind: Choice
+
+
+def label_logprob(tokens: Sequence[Mapping[str, Known] | None], label: str) -> float | None:
+    """Return the log-probability of a label at the end of a prompt; None where that does not end with it.
+
+    Args:
+        tokens: Of each token of the prompt, the log-probability of it and of others in its place.
+        label: What the prompt ends with.
+    """
+    rest, total = label, 0.0
+    for known in reversed(tokens):
+        if not known:
+            return None
+        own = next((each for each in known.values() if _ends(rest, each.decoded_token)), None)
+        if own is None or own.decoded_token is None:
+            return None
+        rest, total = rest[: -len(own.decoded_token)], total + min(own.logprob, 0.0)
+        if not rest:
+            return total
+    return None
+
+
+def _ends(text: str, token: str | None) -> bool:
+    return bool(token) and text.endswith(token or "")
+
+
+def read_first_token(choice: "Likely", scorer: LabelScorer) -> Answer:
+    """Return the vote for the label whose first tokens are likeliest.
+
+    Args:
+        choice: The answer to a request for the log-probabilities of all labels' first tokens.
+        scorer: Knows what may be answered.
+    """
+    tokens = choice.choices[0].tokens()[:1] if choice.choices else []
+    if not tokens:
+        return UNSUPPORTED
+    (first,) = tokens
+    listed = [Listed(each.token, each.raw, each.logprob) for each in first.top_logprobs or ()]
+    scores = scorer.score([Token(first.token, first.raw, first.logprob, listed)], 0, ranked=False)
+    if scores.logprobs[scores.best] is None:
+        return UNSUPPORTED
+    label = scorer.labels[scores.best]
+    return Vote(
+        label,
+        scores.least,
+        SOURCES["first-token"],
+        scores.logprobs,
+        lower=scores.lower,
+        upper=scores.upper,
+    )
+
+
+def read_choice(raw: bytes, latency: float, labels: Sequence[str]) -> Answer:
+    """Return the vote that an answer of `/v1/systemone` is."""
+    try:
+        said = _decode_choice(raw)
+        chances = [said.answers["label"].probabilities[label] for label in labels]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return bad_body(error, raw, latency)
+    except KeyError:
+        return UNSUPPORTED
+    if not all(0.0 <= chance <= 1.0 for chance in chances) or not any(chances):
+        return UNSUPPORTED
+    second, first = sorted(chances)[-2:]
+    usage = Usage(said.usage.input_tokens or 0, said.usage.output_tokens or 0, None, latency)
+    logprobs = tuple(log(chance) if chance else None for chance in chances)
+    margin = log(first) - log(max(second, FLOOR))
+    return Vote(labels[chances.index(first)], margin, "systemone", logprobs, usage=usage, model=said.model)
+
+
+class ChoiceTokens(msgspec.Struct, gc=False):
+    """Counts of tokens."""
+
+    input_tokens: Count | None = 0
+    output_tokens: Count | None = 0
+
+
+class Chosen(msgspec.Struct, gc=False):
+    """One question's answer."""
+
+    probabilities: dict[str, float]
+
+
+class Choices(msgspec.Struct, gc=False):
+    """The body of an answer of `/v1/systemone`."""
+
+    answers: dict[str, Chosen]
+    model: str = ""
+    usage: ChoiceTokens = msgspec.field(default_factory=ChoiceTokens)
+
+
+def _from_scored(labels: Sequence[str], found: Sequence[Scored]) -> Vote:
+    """Return the vote of the likeliest label, each with its end.
+
+    An end is what followed a label where the model stopped; for the others its probability is looked up behind them. Where
+    it isn't listed it is at most the least that is. Where the model stops behind no label, ends are not told apart.
+    """
+    ends = {
+        scored.behind.tokens()[0].token
+        for scored in found
+        if scored.behind.finish_reason == "stop" and scored.behind.tokens()
+    }
+    spans = [_ended(scored.behind, ends) for scored in found]
+    lower = tuple(exp(scored.before) * low for scored, (low, _) in zip(found, spans, strict=True))
+    upper = tuple(exp(scored.before) * high for scored, (_, high) in zip(found, spans, strict=True))
+    best = max(range(len(labels)), key=upper.__getitem__)
+    logprobs = tuple(
+        max(scored.before + log(high), -1e4) if high else None
+        for scored, (_, high) in zip(found, spans, strict=True)
+    )
+    rival = max(each for at, each in enumerate(upper) if at != best)
+    least = log(max(lower[best], FLOOR)) - log(max(rival, FLOOR))
+    return Vote(labels[best], max(least, 0.0), SOURCES["likelihood"], logprobs, lower=lower, upper=upper)
+
+
+def _ended(behind: Choice, ends: set[str]) -> tuple[float, float]:
+    """Return the least and the most probability of an end behind a label."""
+    tokens = behind.tokens()
+    if not ends or not tokens:
+        return 0.0, 1.0
+    listed = {each.token: each.logprob for each in tokens[0].top_logprobs or ()}
+    listed[tokens[0].token] = tokens[0].logprob
+    told = [exp(min(logprob, 0.0)) for token, logprob in listed.items() if token in ends]
+    if told:
+        return min(sum(told), 1.0), min(sum(told), 1.0)
+    return 0.0, exp(min(min(listed.values(), default=0.0), 0.0))
+
+
+def _of_one_token(body: dict[str, Any]) -> dict[str, Any]:
+    names = [name for name in ("max_tokens", "max_completion_tokens") if name in body] or ["max_tokens"]
+    return body | dict.fromkeys(names, 1) | {"logprobs": True}
+
+
+def _said(body: dict[str, Any], label: str) -> dict[str, Any]:
+    """Return a request in which the label has been answered already."""
+    messages = [*body["messages"], {"role": "assistant", "content": label}]
+    more = {"prompt_logprobs": 1, "top_logprobs": LISTED}
+    more |= {"continue_final_message": True, "add_generation_prompt": False}
+    return _of_one_token(body) | more | {"messages": messages}
+
+
+_decode = msgspec.json.Decoder(Likely).decode
+_decode_choice = msgspec.json.Decoder(Choices).decode
