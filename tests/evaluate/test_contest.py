@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from catena.evaluate.contest import Contest
+from catena.evaluate.contest import Contest, draw_of
 from catena.evaluate.crossfit import Judged
 from catena.evaluate.luck import cuts, wilson
 from catena.evaluate.prices import off_by
@@ -28,11 +28,11 @@ def test_cuts_are_halves():
 def test_luck_is_taken_off():
     """The luckiest of 200 guesses looks better than it is; what is left is what it is worth elsewhere."""
     said = guesses(200)
-    contest = Contest(said, np.zeros(200, bool))
+    contest = Contest(said, np.zeros(200, bool), draw_of(TIE))
     lucky = said[int(np.argmax([each.hard.mean() for each in said]))]
-    overstated, hits = contest.left_out(TIE)
+    overstated, hits = contest.left_out()
     assert lucky.hard.mean() > 0.57
-    expected = contest.even[contest.taken(contest.scores)].mean() - overstated
+    expected = contest.even[contest.taken()].mean() - overstated
     assert expected < 0.54
     assert hits.mean() < 0.54
 
@@ -40,7 +40,7 @@ def test_luck_is_taken_off():
 def test_boasts_are_taken_off():
     """Posteriors of .9 that are right half of the time: most of that is overstated; mean of both less that is near the truth."""
     said = guesses(1, soft=0.9)
-    overstated, _ = Contest(said, np.zeros(1, bool)).left_out(TIE)
+    overstated, _ = Contest(said, np.zeros(1, bool), draw_of(TIE)).left_out()
     expected = (0.9 + said[0].hard.mean()) / 2 - overstated
     assert said[0].hard.mean() < expected < 0.62
 
@@ -50,8 +50,24 @@ def test_a_small_gain_is_not_taken():
     right = np.repeat([1.0, 0.0], 150)
     for more, taken in ((0.001, 0), (0.03, 1)):
         said = [Judged(np.zeros(300, np.int16), soft, soft, right) for soft in (right / 2, right / 2 + more)]
-        contest = Contest(said, np.array([True, False]))
-        assert contest.taken(contest.scores) == taken
+        contest = Contest(said, np.array([True, False]), draw_of(TIE))
+        assert contest.taken() == taken
+
+
+def test_the_luckiest_chain_is_not_taken():
+    """Of 200 chains that change a tenth of a single link's labels by chance, the best gains nothing on other items."""
+    rng, taken = np.random.default_rng(1), 0
+    for _ in range(5):
+        alone = (rng.random(300) < 0.8).astype(float)
+        chains = [np.where(rng.random(300) < 0.1, rng.random(300) < 0.7, alone) for _ in range(200)]
+        said = [
+            Judged(np.zeros(300, np.int16), np.full(300, 0.8), np.full(300, 0.8), hard)
+            for hard in (alone, *chains)
+        ]
+        contest = Contest(said, np.arange(201) == 0, draw_of(TIE))
+        assert max(hard.mean() for hard in chains) > alone.mean() + 0.01
+        taken += contest.taken() != 0
+    assert taken == 0
 
 
 def test_wilson_stays_within_bounds():

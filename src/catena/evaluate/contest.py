@@ -1,19 +1,58 @@
-"""Which of many candidates is taken, and what such a choice is worth on items that had no say in it."""
+"""Which candidate a pilot would take for a budget, and what such a choice is worth on items that had no say in it.
+
+The pilot is cut into halves, many times. Each half chooses anew, and its choice is looked at on the other half, which knows
+nothing of it. So what is luck on one half does not count: not that of the best of thousands of candidates.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catena.evaluate.crossfit import Judged
 from catena.evaluate.luck import cuts, mixed
+from catena.evaluate.trend import weights
 
-__all__ = ["Contest"]
+__all__ = ["Contest", "Draw", "draw_of"]
 
 Floats = NDArray[np.float64]
 
 MODEL_ERROR = 0.012  # standard deviation of a soft gain around the true one: 0.5 to 1.9 points in made worlds
 MARGIN = 0.03  # a chain must gain this / sqrt(n): 0.2 points at 300 items
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How the items of a pilot count, for all contests over it.
+
+    Args:
+        halves: Cuts of the pilot, bool [cuts, n].
+        luck: What each item's hits count too much or too little, from `trend.weights` less 1, [n].
+        luck_of_half: The same for each half, learned on it alone; 0 outside, [cuts, n].
+    """
+
+    halves: NDArray[np.bool_]
+    luck: Floats
+    luck_of_half: Floats
+
+
+def draw_of(tie: NDArray[np.uint64], hits: Floats | None = None, cost: Floats | None = None) -> Draw:
+    """Return how the items of a pilot count.
+
+    Args:
+        tie: Seeds the cuts, uint64 [n].
+        hits: Whether each link is right about each item, [m, n]; None where links are not to be judged by each other.
+        cost: Mean price of each link's votes, [m].
+    """
+    halves = cuts(tie)
+    luck, luck_of_half = np.zeros(len(tie)), np.zeros(halves.shape)
+    if hits is not None and cost is not None:
+        luck = weights(hits, cost) - 1
+        for half, found in zip(halves, luck_of_half, strict=True):
+            found[half] = weights(hits[:, half], cost) - 1
+    return Draw(halves, luck, luck_of_half)
 
 
 class Contest:
@@ -22,56 +61,78 @@ class Contest:
     Args:
         said: What each says about the pilot.
         own: Which of them are single links with their own labels, bool [candidates].
+        draw: How items count.
     """
 
-    def __init__(self, said: Sequence[Judged], own: NDArray[np.bool_]) -> None:
-        self._own = own
+    def __init__(self, said: Sequence[Judged], own: NDArray[np.bool_], draw: Draw) -> None:
+        self._own, self._draw = own, draw
         self._hard = np.array([each.hard for each in said], np.float32)
         soft = np.array([each.soft for each in said], np.float32)
         self._expected = np.array([(each.soft + each.fair) / 2 for each in said], np.float32)
         self._scored = mixed(self._expected, self._hard)
         self.even = (soft + self._hard) / 2
 
-    @property
+    @cached_property
     def scores(self) -> Floats:
         """Expected accuracy of each candidate, fit to compare them: the best one's is too high, [candidates]."""
-        result: Floats = self._scored.mean(1, dtype=float)
+        lucky = self._hard @ self._draw.luck.astype(np.float32)
+        result: Floats = self._scored.mean(1, dtype=float) + lucky / self._hard.shape[1]
         return result
 
     def finalists(self, scores: Floats) -> tuple[int, int]:
         """Return the best of the candidates that aggregate votes, and the best single link."""
         return int(np.where(self._own, -1, scores).argmax()), int(np.where(self._own, scores, -1).argmax())
 
-    def taken(self, scores: Floats, items: NDArray[np.bool_] | None = None) -> int:
-        """Return the candidate that the pilot, or only these items of it, would take."""
-        chain, single = self.finalists(scores)
-        here = np.ones(self._hard.shape[1], bool) if items is None else items
-        return chain if self._gain(chain, single, here) > MARGIN / np.sqrt(here.sum()) else single
+    def taken(self) -> int:
+        """Return the candidate that the pilot takes: the best chain, if chains chosen on its halves gain on the other ones."""
+        chain, single = self.finalists(self.scores)
+        return chain if self._gain > MARGIN / np.sqrt(self._hard.shape[1]) else single
 
-    def _gain(self, chain: int, single: int, here: NDArray[np.bool_]) -> float:
-        """Return the expected gain of a chain over a single link: soft and hard, each by its precision."""
+    @cached_property
+    def _of_halves(self) -> list[tuple[int, int]]:
+        """The finalists of each half."""
+        draw = self._draw
+        summed = draw.halves.astype(np.float32) @ self._scored.T
+        summed += draw.luck_of_half.astype(np.float32) @ self._hard.T
+        return [self.finalists(scores) for scores in summed / draw.halves.sum(1, keepdims=True)]
+
+    @cached_property
+    def _gain(self) -> float:
+        """The expected gain of the best chain over the best single link, both chosen without the items they are compared on."""
+        found = [
+            self._compared(chain, single, ~half, self._draw.luck)
+            for half, (chain, single) in zip(self._draw.halves, self._of_halves, strict=True)
+        ]
+        soft, hard, apart = np.mean(found, 0)
+        return self._weighed(float(soft), float(hard), float(apart), self._hard.shape[1])
+
+    def _compared(
+        self, chain: int, single: int, here: NDArray[np.bool_], luck: Floats
+    ) -> tuple[float, float, float]:
+        """Return the gain of a chain over a single link on some items, expected and counted, and how often one alone is right."""
         off = self._hard[chain, here] - self._hard[single, here]
-        n, apart = len(off), float((off != 0).mean())
-        soft = float((self._expected[chain, here] - self._expected[single, here]).mean())
-        by_model, by_count = MODEL_ERROR**-2, n / max(apart, 1 / n)
-        return (soft * by_model + float(off.mean()) * by_count) / (by_model + by_count)
+        lucky = float((luck[here] * off).mean())
+        expected = self._expected[chain, here] - self._expected[single, here]
+        return float(expected.mean()) + lucky, float(off.mean()) + lucky, float((off != 0).mean())
 
-    def left_out(self, tie: NDArray[np.uint64]) -> tuple[float, Floats]:
+    def _weighed(self, soft: float, hard: float, apart: float, n: int) -> float:
+        """Return the mean of an expected and a counted gain, each by its precision."""
+        by_model, by_count = MODEL_ERROR**-2, n / max(apart, 1 / n)
+        return (soft * by_model + hard * by_count) / (by_model + by_count)
+
+    def left_out(self) -> tuple[float, Floats]:
         """Return by how much a choice overstates itself, and how often each item is right by choices made without it.
 
-        The choice is made again on one half of the pilot and looked at on the other, over many cuts. What it expects of
-        itself on the first half, less what it is worth on the second, is the winner's curse together with what the
-        calibration gets wrong. Worth is counted, and expected from posteriors, half and half: counts alone are fair but vary most.
-
-        Args:
-            tie: Seeds the cuts, uint64 [n].
+        What the choice of a half expects of itself there, less what it is worth on the other half, is the winner's curse
+        together with what the calibration gets wrong. Worth is counted, and expected from posteriors, half and half:
+        counts alone are fair but vary most.
         """
-        n = self._hard.shape[1]
-        halves = cuts(tie)
-        scores = (halves.astype(np.float32) @ self._scored.T) / halves.sum(1, keepdims=True)
+        halves, n = self._draw.halves, self._hard.shape[1]
         lost, hits, times = [], np.zeros(n), np.maximum((~halves).sum(0), 1)
-        for half, score in zip(halves, scores, strict=True):
-            at = self.taken(score, half)
+        for half, luck, (chain, single) in zip(halves, self._draw.luck_of_half, self._of_halves, strict=True):
+            size = int(half.sum())
+            gain = self._weighed(*self._compared(chain, single, half, luck), size)
+            at = chain if gain > MARGIN / np.sqrt(size) else single
             worth = (self.even[at, ~half].mean() + self._hard[at, ~half].mean()) / 2
             lost.append(float(self.even[at, half].mean() - worth))
             hits[~half] += self._hard[at, ~half]

@@ -3,8 +3,10 @@
 The best of thousands of candidates on a few hundred items is partly the luckiest (the winner's curse). Three things keep
 luck out. Candidates are scored by their *expected* accuracy, the mean posterior of the labels they give, learned without
 the item: by their own votes (*soft*) and by those of all links (*fair*), half and half. It varies far less than counting
-hits (*hard*), which corrects it as far as the candidates differ by more than chance explains. A chain is taken only where it beats the best single link that can be paid for by a margin. And what is
-promised is lowered by how much the best of a resampled pilot overstates itself.
+hits (*hard*), which corrects it as far as the candidates differ by more than chance explains, and links are judged by each
+other and by their prices (`trend`). A chain is taken only where chains chosen on halves of the pilot gain on the other halves
+over the best single link that can be paid for (`contest`). And what is promised is lowered by how much such choices overstate
+themselves.
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.evaluate.contest import MARGIN, Contest
+from catena.evaluate.contest import MARGIN, Contest, Draw, draw_of
 from catena.evaluate.crossfit import CrossFit, Judged, Links
 from catena.evaluate.luck import wilson
 from catena.evaluate.prices import SLACK, Prices
@@ -177,9 +179,9 @@ class Search:
         if not candidates:
             return None
         said = [self.replay(candidate) for candidate in candidates]
-        contest = Contest(said, np.array([candidate.own for candidate in candidates]))
+        contest = Contest(said, np.array([candidate.own for candidate in candidates]), self._draw)
         if self._metric == "accuracy":
-            at = contest.taken(contest.scores)
+            at = contest.taken()
         else:
             scores = np.array([self._macro_f1(each) for each in said])
             chain, single = contest.finalists(scores)
@@ -188,7 +190,7 @@ class Search:
         return self._describe(candidates[at], said[at], contest)
 
     def _describe(self, candidate: Candidate, said: Judged, contest: Contest) -> Found:
-        overstated, hits = contest.left_out(self._tie)
+        overstated, hits = contest.left_out()
         sure = float((said.soft == 1).mean()) if self.fit.certain in candidate.links else 0.0
         accuracy = float(np.clip((said.soft.mean() + said.hard.mean()) / 2 - overstated, sure, 1.0))
         if self.fit.certain == candidate.links[0]:
@@ -216,6 +218,13 @@ class Search:
         items = (1 - sure) / (self._tracking * steady / n + 1 / max(self.prices.rest, 1))
         low, high = wilson((accuracy - sure) / (1 - sure), items)
         return sure + (1 - sure) * low, sure + (1 - sure) * high
+
+    @cached_property
+    def _draw(self) -> Draw:
+        """How items count. Links are judged by each other, unless one of them is right by definition."""
+        if self.fit.certain is not None:
+            return draw_of(self._tie)
+        return draw_of(self._tie, np.array([alone.hard for alone in self.fit.alone]), self._means)
 
     @cached_property
     def _tracking(self) -> float:
