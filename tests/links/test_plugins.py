@@ -118,7 +118,9 @@ def test_wrong_options_are_named(packages):
 def test_what_is_not_named_is_not_imported(packages):
     """Neither another kind nor one that wants to be the house's."""
     install(
-        packages, project("spy", other="spy:open_link", embedding="spy:open_link"), spy="raise SystemExit(9)\n"
+        packages,
+        project("spy", other="spy:open_link", embedding="spy:open_link"),
+        spy="raise SystemExit(9)\n",
     )
     with pytest.raises(TaskError, match=r"unknown kind 'keywords'. Kinds: anthropic, embedding, .*other"):
         opened(ALONE)

@@ -24,7 +24,7 @@ from catena.engine.templates import check_templates
 from catena.errors import ChangedError, InputError
 from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
-from catena.prompts import with_examples
+from catena.prompts import examples_key, with_examples
 from catena.task import TaskSpec
 
 __all__ = ["Outcome", "Run", "task_of"]
@@ -55,7 +55,7 @@ class Run:
     """One task over one input, in one folder. Building it validates everything; nothing is paid before `execute`.
 
     Args:
-        task: What to do; its examples are drawn.
+        task: What to do; its examples are drawn, unless they are chosen for each row.
         data: A file, or a DataFrame or Arrow table.
         folder: Where the run lives; made if it is not there.
 
@@ -231,7 +231,7 @@ class Run:
         columns = [data.text, data.id, data.target]
         said: list[Any] = [task.instruction, task.prompt, dict(task.labels), columns, task.max_chars]
         if task.examples:
-            said.append(msgspec.to_builtins(task.examples))
+            said.append(examples_key(task))
         if task.abstain is not None:
             said.append(task.abstain)
         return hashlib.blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()
