@@ -92,6 +92,7 @@ def test_a_count_that_does_not_part_evenly_takes_the_most_similar(tmp_path):
     assert ("zzzz", "favor") in shown(task, "zzzx")
 
 
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.sampled_from(LABELS), min_size=12, max_size=30),
     st.integers(3, 8),

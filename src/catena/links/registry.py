@@ -17,6 +17,7 @@ __all__ = ["GROUP", "KINDS", "open_link"]
 KINDS = {
     "anthropic": "catena.links.anthropic",
     "embedding": "catena.links.embedding",
+    "litellm": "catena.links.litellm",
     "openai": "catena.links.openai",
     "replay": "catena.links.replay",
     "transformers": "catena.links.transformers",
