@@ -10,7 +10,7 @@ import pytest
 import catena
 
 ROOMS = (
-    "errors", "types", "yaml_text", "confidence", "routing", "aggregate", "task", "data", "prompts", "ledger", "links", "engine",
+    "errors", "types", "yaml_text", "confidence", "routing", "aggregate", "task", "data", "vectors", "prompts", "ledger", "links", "engine",
     "evaluate", "report", "web", "api", "demo", "cli", "testing",
 )  # fmt: skip
 SOURCE = Path(catena.__file__).parent

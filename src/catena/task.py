@@ -77,14 +77,17 @@ class Draw(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     Args:
         file: The file (`from` in task files); it may be the data file.
         count: How many examples.
-        draw: `balanced`: the labels have equally many, rare ones too; `random`: any rows with gold.
+        draw: `balanced`: the labels have equally many, rare ones too; `random`: any rows with gold; `nearest`: for each
+            row the most similar ones, as many of each label.
         seed: Which ones. Not the task's: that may change without another question being asked.
+        model: What says how similar texts are, with `nearest`; as `model` of links of `kind: embedding`.
     """
 
     file: Annotated[str, msgspec.Meta(min_length=1)] = msgspec.field(name="from")
     count: Annotated[int, msgspec.Meta(ge=1, le=1000)]
-    draw: Literal["balanced", "random"] = "balanced"
+    draw: Literal["balanced", "random", "nearest"] = "balanced"
     seed: int = 0
+    model: Annotated[str, msgspec.Meta(min_length=1)] = "all-MiniLM-L6-v2"
 
 
 class LinkSpec(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import pytest
 
 from catena import demo
 from catena.cli import main
-from catena.links.minilm import PACKAGE
+from catena.vectors.minilm import PACKAGE
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec(PACKAGE) is None, reason=f"the encoder's weights ({PACKAGE}) are not installed"

@@ -7,7 +7,7 @@ import pytest
 
 from catena.errors import TaskError
 from catena.links import open_link
-from catena.links.minilm import PACKAGE
+from catena.vectors.minilm import PACKAGE
 from chains import chain_task
 
 needs_weights = pytest.mark.skipif(

@@ -4,7 +4,7 @@ import pytest
 
 from catena.errors import LinkError
 from catena.links.label_tokens import LabelTokens, Tree, common, spelled
-from catena.links.lengths import batches
+from catena.vectors.lengths import batches
 
 
 def words(text):

@@ -208,7 +208,7 @@ class TestDrawn:
         ([], "a list with at least one entry"),
         ({"from": "g.csv", "count": 2}, "2 can't show each of 3 labels"),
         ({"from": "g.csv", "count": 0}, "examples: count"),
-        ({"from": "g.csv", "count": 3, "draw": "nearest"}, "examples: draw: unknown choice 'nearest'"),
+        ({"from": "g.csv", "count": 3, "draw": "closest"}, "examples: draw: unknown choice 'closest'"),
         ({"count": 3}, "the key 'from' is missing"),
     ],
 )
@@ -279,7 +279,11 @@ def test_other_examples_are_other_questions(tmp_path):
 
 @pytest.mark.parametrize(
     "examples",
-    [[LIKED | {"target": "cats", "fields": {"mood": "1"}}], {"from": "g.csv", "count": 3, "seed": 5}],
+    [
+        [LIKED | {"target": "cats", "fields": {"mood": "1"}}],
+        {"from": "g.csv", "count": 3, "seed": 5},
+        {"from": "g.csv", "count": 3, "draw": "nearest", "model": "mine"},
+    ],
 )
 def test_a_plan_keeps_them(tmp_path, examples):
     """The task file that a plan writes has the same examples, or the same draw of them."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from catena.ledger.writer import GROUP
-from catena.links.minilm import PACKAGE
 from catena.testing.provider import answered, spawn
+from catena.vectors.minilm import PACKAGE
 from chains import chain_text, finish, labels_of, openai, start, votes_in
 
 TWEETS = Path(os.environ.get("CATENA_TASKS", "/nowhere")) / "semeval2016_stance.csv"

@@ -18,11 +18,11 @@ import pytest
 
 from catena.errors import InputError, LinkError
 from catena.links import open_link
-from catena.links.minilm import PACKAGE
 from catena.routing import ShareStream, exact_shares, quotas, route_by_share
 from catena.testing import BrokenContract, check_link, check_policy
 from catena.testing.provider import FakeProvider
 from catena.types import REASONS, Capabilities, Failure, Item, Usage, Vote
+from catena.vectors.minilm import PACKAGE
 from chains import chain_task, openai
 from tables import vote, write_votes
 

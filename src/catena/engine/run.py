@@ -34,7 +34,7 @@ from catena.engine.templates import check_templates
 from catena.errors import ChangedError, InputError
 from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
-from catena.prompts import with_examples
+from catena.prompts import examples_key, with_examples
 from catena.task import LinkSpec, TaskSpec
 
 __all__ = ["Outcome", "Run", "go_on", "task_of"]
@@ -65,7 +65,7 @@ class Run:
     """One task over one input, in one folder. Building it validates everything; nothing is paid before `execute`.
 
     Args:
-        task: What to do; its examples are drawn.
+        task: What to do; its examples are drawn, unless they are chosen for each row.
         data: A file, or a DataFrame or Arrow table; None for the rows that the run has.
         folder: Where the run lives; made if it is not there.
 
@@ -304,7 +304,7 @@ class Run:
         columns = [data.text, data.id, data.target]
         said: list[Any] = [task.instruction, task.prompt, dict(task.labels), columns, task.max_chars]
         if task.examples:
-            said.append(msgspec.to_builtins(task.examples))
+            said.append(examples_key(task))
         if task.abstain is not None:
             said.append(task.abstain)
         return hashlib.blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()

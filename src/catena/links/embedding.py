@@ -8,15 +8,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.errors import LinkError, TaskError
+from catena.errors import TaskError
 from catena.links.identity import fingerprint
-from catena.links.minilm import MiniLM
 from catena.task import LinkSpec, TaskSpec, convert
 from catena.types import Answer, Capabilities, Item, Usage, Vote
+from catena.vectors import BUILT_IN, encode, encoder
 
 __all__ = ["EmbeddingLink", "open_link"]
 
-BUILT_IN = "all-MiniLM-L6-v2"
 MOST_CHARS = 4000  # far beyond what the encoder reads
 
 
@@ -78,7 +77,7 @@ class EmbeddingLink:
     def ready(self) -> None:
         """Load the model; see `types.Link`."""
         if self._encoder is None:
-            self._encoder = _encoder(self._settings.model, self.name)
+            self._encoder = encoder(self._settings.model, f"link '{self.name}'")
             self._vectors = _label_vectors(self._encoder, self._told)
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
@@ -92,7 +91,7 @@ class EmbeddingLink:
     def _label(self, prompts: Sequence[str]) -> list[Answer]:
         self.ready()
         assert self._vectors is not None
-        scores = _encode(self._encoder, prompts) @ self._vectors.T / self._settings.temperature
+        scores = encode(self._encoder, prompts) @ self._vectors.T / self._settings.temperature
         scores -= scores.max(axis=1, keepdims=True)
         logprobs = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
         # Rounded, so that a machine's last bits seldom decide anything.
@@ -116,29 +115,7 @@ def _told(label: str, description: str, settings: Settings) -> list[str]:
     return [f"{label}: {description}" if description else label, *settings.examples.get(label, ())]
 
 
-def _label_vectors(encoder: Any, told: Mapping[str, Sequence[str]]) -> NDArray[np.float32]:
-    means = np.stack([_encode(encoder, texts).mean(axis=0) for texts in told.values()])
+def _label_vectors(by: Any, told: Mapping[str, Sequence[str]]) -> NDArray[np.float32]:
+    means = np.stack([encode(by, texts).mean(axis=0) for texts in told.values()])
     vectors: NDArray[np.float32] = means / np.linalg.norm(means, axis=1, keepdims=True)
     return vectors
-
-
-def _encode(encoder: Any, texts: Sequence[str]) -> NDArray[np.float32]:
-    if isinstance(encoder, MiniLM):  # one by one: a text's last bits would depend on its neighbours
-        return np.concatenate([encoder.encode([text]) for text in texts])
-    vectors: NDArray[np.float32] = encoder.encode(
-        list(texts), normalize_embeddings=True, show_progress_bar=False
-    )
-    return vectors
-
-
-def _encoder(model: str, name: str) -> Any:
-    if model == BUILT_IN:
-        return MiniLM.load()
-    try:
-        from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - several GB, only for other models
-    except ImportError:
-        raise LinkError(
-            f"link '{name}': model '{model}' needs sentence-transformers, which is not installed.",
-            f"Install it: pip install sentence-transformers; or use model: {BUILT_IN}",
-        ) from None
-    return SentenceTransformer(model)

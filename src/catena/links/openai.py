@@ -16,7 +16,7 @@ from catena.links.limits import rate
 from catena.links.openai_batch import OpenAIBatches
 from catena.links.openai_probe import OpenAIProbe, tokenizer_of
 from catena.links.options import CallOptions, capabilities, read_options
-from catena.links.price import FREE, find_price
+from catena.links.price import FREE, Price, find_price
 from catena.links.probe import Probe
 from catena.links.providers import written_out
 from catena.links.reading import abstained, answers_of, read_label
@@ -28,7 +28,7 @@ from catena.links.wire import Choice, Completion, bad_body
 from catena.task import LinkSpec, TaskSpec
 from catena.types import Answer, Failure, Item, Rate, Usage, Vote, together
 
-__all__ = ["OpenAILink", "open_link"]
+__all__ = ["OWNED", "OpenAILink", "Settings", "check_settings", "open_link"]
 
 OWNED = ("model", "messages", "stream")
 OPENAI = "https://api.openai.com/v1"
@@ -68,6 +68,16 @@ class Settings(CallOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "OpenAILink":
     """Build the link; see `registry.open_link`."""
     settings = read_options(written_out(spec, where), Settings, OWNED, "http://localhost:8000/v1", where)
+    check_settings(settings, task, where)
+    return OpenAILink(spec.name, settings, task, where)
+
+
+def check_settings(settings: Settings, task: TaskSpec, where: str) -> None:
+    """Refuse settings that don't go together.
+
+    Raises:
+        TaskError: The line names the option.
+    """
     if settings.confidence == "logprobs" and not settings.top_logprobs:
         raise TaskError(
             f"{where}: confidence: log-probabilities come from top_logprobs, which is 0.", "Leave it out."
@@ -84,7 +94,6 @@ def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "OpenAILink":
             "Leave out codes or mode: batch.",
         )
     _check_scoring(settings, where)
-    return OpenAILink(spec.name, settings, task, where)
 
 
 def _check_scoring(settings: Settings, where: str) -> None:
@@ -112,6 +121,8 @@ def _check_scoring(settings: Settings, where: str) -> None:
 class OpenAILink:
     """One model behind one endpoint."""
 
+    kind = "openai"
+
     def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
         self.name = name
         self.prompter = settings.prompter(task, where)
@@ -119,7 +130,7 @@ class OpenAILink:
         self.render: Callable[[Item], str] = self._coder.render if self._coder else self.prompter
         if settings.verbalised:
             self.render = verbalising(self.render, answers_of(task), where)
-        address, variable = settings.place(OPENAI, "OPENAI_API_KEY")
+        address, variable = self._place(settings)
         answers = answers_of(task)
         self._calls = len(answers) if settings.scoring == "likelihood" else settings.calls
         self.capabilities = capabilities(settings, address, variable, settings.source)
@@ -133,18 +144,16 @@ class OpenAILink:
         if settings.scoring != "answer":
             shaped["scoring"] = settings.scoring
         system = settings.system_of(task)
-        self.fingerprint = fingerprint(name, "openai", task, system=system, **shaped)
+        self.fingerprint = fingerprint(name, self.kind, task, system=system, **shaped)
         self._settings = settings
         self._scorer, self._labels, self._abstain = LabelScorer(answers), len(task.labels), task.abstain
-        price = find_price(settings.price, settings.model, settings.base_url, where)
+        price = self._listed_price(settings, where)
         self.price = self._price = half(price) if settings.mode == "batch" else price
         self._max_tokens = settings.enough(answers)
         self._system = [{"role": "system", "content": system}] if system else []
         self._fields = self._request_fields()
         self._always = len((system or "").encode()) + len(_encode(settings.body)) + 16  # bytes of each prompt
-        self._client = Client(
-            where, variable, settings.carrier(_headers), settings, settings.timeout, settings.concurrency
-        )
+        self._client = self._caller(settings, where, variable)
         self.ready = self._client.ready
         self.close = self._client.close
         self.batches = (
@@ -184,6 +193,19 @@ class OpenAILink:
             self._client, self._address, self.question, self._scorer.labels, self._price, own=own
         )
         return await asks.look(prompt)
+
+    def _place(self, settings: Settings) -> tuple[str, str | None]:
+        """Return the address to call, and the variable with its key."""
+        return settings.place(OPENAI, "OPENAI_API_KEY")
+
+    def _listed_price(self, settings: Settings, where: str) -> Price:
+        """Return what tokens cost: what the task says, or the price list."""
+        return find_price(settings.price, settings.model, settings.base_url, where)
+
+    def _caller(self, settings: Settings, where: str, variable: str | None) -> Client:
+        """Return what makes the calls."""
+        carrier = settings.carrier(_headers)
+        return Client(where, variable, carrier, settings, settings.timeout, settings.concurrency)
 
     def _request_fields(self) -> dict[str, Any]:
         settings = self._settings

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from catena.errors import LinkError
 from catena.links.label_scores import Scorer
 from catena.links.label_tokens import Continuations, Tokens
-from catena.links.lengths import batches
 from catena.types import Failure
+from catena.vectors.lengths import batches
 
 __all__ = ["Passes", "free"]
 

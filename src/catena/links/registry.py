@@ -18,6 +18,7 @@ KINDS = {
     "anthropic": "catena.links.anthropic",
     "embedding": "catena.links.embedding",
     "human": "catena.links.human",
+    "litellm": "catena.links.litellm",
     "openai": "catena.links.openai",
     "replay": "catena.links.replay",
     "transformers": "catena.links.transformers",

@@ -3,16 +3,17 @@
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from catena.errors import DataError, TaskError
+from catena.errors import CatenaError, DataError, TaskError
 from catena.prompts.examples import alike, drawn
-from catena.task import TaskSpec
+from catena.prompts.nearest import Neighbours, neighbours_of
+from catena.task import Draw, TaskSpec
 from catena.types import Example, Item
 
 __all__ = ["Prompter"]
@@ -20,6 +21,8 @@ __all__ = ["Prompter"]
 GIVEN = frozenset({"text", "labels", "question", "row", "examples", "abstain"})
 
 
+MADE_UP = ("\ue000", "\ue001")
+"""Texts that no template holds and that begin differently."""
 CLOSING = re.compile(r"<\s*/\s*(text)", re.IGNORECASE)
 
 
@@ -44,7 +47,10 @@ class Prompter:
     def __init__(
         self, task: TaskSpec, where: str = "", instruction: str | None = None, prompt: str | None = None
     ) -> None:
-        shown = drawn(task)
+        self._task = task
+        self._near: Neighbours | None = None
+        chosen = isinstance(task.examples, Draw) and task.examples.draw == "nearest"  # for each row
+        shown = () if chosen else drawn(task)
         self._labels = dict(task.labels)
         self._abstain = task.abstain
         self._data = task.data
@@ -52,51 +58,59 @@ class Prompter:
         whole = "prompt" if prompt is None else f"{where}: prompt"
         instruction = task.instruction if instruction is None else instruction
         prompt = task.prompt if prompt is None else prompt
-        source = _default(with_examples=bool(shown)) if prompt is None else prompt
+        source = _default(with_examples=chosen or bool(shown)) if prompt is None else prompt
         self._question = _compile(instruction, asked)
         self._prompt = _compile(source, whole)
         self._used = {asked: _names(instruction, asked), whole: _names(source, whole)}
-        self._examples = self._asked_about(shown, asked) if "examples" in self._used[whole] else []
+        self._asked = asked
+        shows = "examples" in self._used[whole]
+        self._chooses = chosen and shows
+        self._examples = [self._told(at, each) for at, each in enumerate(shown)] if shows else []
         self._known = {alike(example["text"]) for example in self._examples}
+        self._chosen: dict[int, dict[str, Any]] = {}
         if task.abstain is not None and "abstain" not in self._used[whole] and whole == "prompt":
             raise TaskError(
                 "abstain: the task's prompt does not offer it.",
                 "Write {{ abstain }} in it, or leave prompt out.",
             )
-        if shown and not self._examples and whole == "prompt":
+        if (shown or chosen) and not shows and whole == "prompt":
             raise TaskError(
                 "examples: the task's prompt does not show them.",
                 "Write {% for example in examples %} ... {{ example.text | fence }} ... {{ example.label }}, or leave prompt out.",
             )
 
-    def _asked_about(self, examples: Sequence[Example], asked: str) -> list[dict[str, Any]]:
-        """Return examples for templates, each with its question where questions differ from row to row."""
-        differs, found = self._used[asked] - {"labels"}, []
-        for at, example in enumerate(examples):
-            question = ""
-            if differs:
-                data = self._data
-                row = {**example.fields, data.text: example.text}
-                named = {} if example.target is None else {"target": example.target}
-                if named and data.target is not None:
-                    row[data.target] = example.target
-                names = {**row, **named, "text": example.text, "labels": self._labels, "row": row}
-                try:
-                    question = self._question.render(names)
-                except Exception as error:
-                    raise TaskError(
-                        f"examples[{at}]: the instruction fails on it: {_said(error)}.",
-                        "Give it target, or fields: {column: value}.",
-                    ) from error
-            found.append(
-                {
-                    "text": example.text,
-                    "label": example.label,
-                    "target": example.target or "",
-                    "question": question,
-                }
-            )
-        return found
+    def _told(self, at: int, example: Example) -> dict[str, Any]:
+        """Return an example for templates, with its question where questions differ from row to row."""
+        question = ""
+        if self._used[self._asked] - {"labels"}:
+            data = self._data
+            row = {**example.fields, data.text: example.text}
+            named = {} if example.target is None else {"target": example.target}
+            if named and data.target is not None:
+                row[data.target] = example.target
+            names = {**row, **named, "text": example.text, "labels": self._labels, "row": row}
+            try:
+                question = self._question.render(names)
+            except Exception as error:
+                raise TaskError(
+                    f"examples[{at}]: the instruction fails on it: {_said(error)}.",
+                    "Give it target, or fields: {column: value}.",
+                ) from error
+        told = {"text": example.text, "label": example.label}
+        return {**told, "target": example.target or "", "question": question}
+
+    def _shown(self, item: Item) -> Sequence[Mapping[str, Any]]:
+        """Return the examples that stand beside a row: never one with its own text."""
+        if self._chooses:
+            self._near = near = self._near or neighbours_of(self._task)
+            assert near is not None
+            for at in (places := near.near(item)):
+                if at not in self._chosen:
+                    self._chosen[at] = self._told(at, near.examples[at])
+            return [self._chosen[at] for at in places]
+        if self._examples and (own := alike(item.text)) in self._known:
+            return [each for each in self._examples if alike(each["text"]) != own]
+        return self._examples
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -137,8 +151,36 @@ class Prompter:
 
         Raises:
             DataError: The template fails on this row.
+            CatenaError: Its examples can't be chosen.
         """
-        data, labels = self._data, labels or self._labels
+        try:
+            return self._whole(item, labels or self._labels, self._shown(item))
+        except CatenaError:
+            raise
+        except Exception as error:
+            raise DataError(f"row {item.row + 1}: the template failed: {_said(error)}.") from error
+
+    @cached_property
+    def static(self) -> str:
+        """What the question about every row begins with, up to the end of a line, as far as two made-up rows tell.
+
+        Empty where they can't be rendered. A row's question may begin otherwise, where a template looks at its columns.
+        """
+        differs = bool(self._used[self._asked] - {"labels"})
+        rendered = []
+        for made_up in MADE_UP:
+            item = Item(0, made_up, made_up, dict.fromkeys(self.names, made_up), made_up)
+            told = {"text": made_up, "label": made_up, "target": "", "question": made_up if differs else ""}
+            shown = [told] if self._chooses else self._examples
+            try:
+                rendered.append(self._whole(item, self._labels, shown))
+            except Exception:  # noqa: BLE001 - a template may ask anything of a row
+                return ""
+        end = next((at for at, (one, other) in enumerate(zip(*rendered, strict=False)) if one != other), 0)
+        return rendered[0][: rendered[0].rfind("\n", 0, end) + 1]
+
+    def _whole(self, item: Item, labels: Mapping[str, str], shown: Sequence[Mapping[str, Any]]) -> str:
+        data = self._data
         row = {**item.fields, data.text: item.text}
         if data.id is not None:
             row[data.id] = item.id
@@ -147,16 +189,10 @@ class Prompter:
             names = {**row, "target": target, "text": item.text, "labels": labels, "row": row}
         else:
             names = {**row, "text": item.text, "labels": labels, "row": row}
-        examples = self._examples
-        if examples and (own := alike(item.text)) in self._known:
-            examples = [each for each in examples if alike(each["text"]) != own]
-        try:
-            question = self._question.render(names)
-            return str(
-                self._prompt.render(names, question=question, examples=examples, abstain=self._abstain)
-            ).strip()
-        except Exception as error:
-            raise DataError(f"row {item.row + 1}: the template failed: {_said(error)}.") from error
+        question = self._question.render(names)
+        return str(
+            self._prompt.render(names, question=question, examples=shown, abstain=self._abstain)
+        ).strip()
 
 
 def _said(error: Exception) -> str:

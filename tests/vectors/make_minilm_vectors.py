@@ -1,4 +1,4 @@
-"""Compute minilm_vectors.json with sentence-transformers, the reference of `catena.links.minilm`.
+"""Compute minilm_vectors.json with sentence-transformers, the reference of `catena.vectors.minilm`.
 
 Run once, in an environment apart (it needs torch):
     pip install torch==2.13.0 sentence-transformers==6.2.0

