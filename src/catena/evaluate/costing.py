@@ -142,6 +142,8 @@ def _asked(
                     use, usd = answer.usage, answer.usage.cost_usd
                     costs.append(usd)
                     used[j, at] = use.calls, use.prompt_tokens, use.completion_tokens, half * (usd or 0.0)
+            if number == 0 and (most := link.most("")) is not None:  # people, at what they take for an item
+                costs, used[j, :, -1] = [most.cost_usd], most.cost_usd or 0.0
             known += [link.name] if any(cost is not None for cost in costs) else []
         found = run_votes(ledger, run.task)
     index = [found.links.index(link.name) if link.name in found.links else -1 for link in run.links]
