@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -115,8 +116,10 @@ WORLDS = {
 }
 
 
-def texts(world: World, count: int) -> list[str]:
+@cache
+def texts(name: str, count: int) -> list[str]:
     """Return the texts of a world, always the same ones."""
+    world = WORLDS[name]
     generator = np.random.Generator(np.random.PCG64(7))
     made = []
     for at, length in enumerate(world.lengths(generator, count)):
@@ -161,11 +164,12 @@ def thinking(world: World) -> Callable[[dict[str, Any]], Reply] | None:
 
 
 @contextlib.contextmanager
-def opened(world: World, count: int) -> Iterator[tuple[TaskSpec, pd.DataFrame]]:
+def opened(name: str, count: int) -> Iterator[tuple[TaskSpec, pd.DataFrame]]:
     """Serve a world."""
+    world = WORLDS[name]
     settings = {"labels": LABELS, "sharpness": 4.0} | world.provider
     with FakeProvider(thinking(world), **settings) as provider:
-        frame = pd.DataFrame({"id": [f"i{at}" for at in range(count)], "text": texts(world, count)})
+        frame = pd.DataFrame({"id": [f"i{at}" for at in range(count)], "text": texts(name, count)})
         yield task_of(world, provider.base_url), frame
 
 
@@ -187,13 +191,13 @@ def estimate(task: TaskSpec, frame: pd.DataFrame, rows: int, seed: int) -> dict[
         return expected_cost(Run(given, frame, Path(folder) / "run"), rows, batched=batched)
 
 
-def measure(world: World, count: int, rows: int, seeds: int) -> dict[str, float]:
+def measure(name: str, count: int, rows: int, seeds: int) -> dict[str, float]:
     """Return how often the interval held the truth, and the mean half-width and error, as shares of it."""
-    with opened(world, count) as (task, frame):
+    with opened(name, count) as (task, frame):
         real = truth(task, frame)
     totals = []
     for seed in range(seeds):
-        with opened(world, count) as (task, frame):  # anew: nothing is in its cache
+        with opened(name, count) as (task, frame):  # anew: nothing is in its cache
             totals.append(estimate(task, frame, rows, seed)["total"])
     low, mid, high = (np.array([each[f"cost_usd{end}"] for each in totals]) for end in ("_low", "", "_high"))
     return {
@@ -221,7 +225,7 @@ def main() -> None:
     found = []
     for name in names:
         began = time.monotonic()
-        line = measure(WORLDS[name], given.count, given.rows, given.seeds)
+        line = measure(name, given.count, given.rows, given.seeds)
         found.append(line)
         print(
             f"| {WORLDS[name].said} | ${line['truth']:.4f} | {line['held'] * given.seeds:.0f} | {line['half']:.1%} | "

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from catena.cli import main
+from catena.links.registry import KINDS
 from catena.testing.provider import FakeProvider
 from chains import BATCH, LABELS, chain_text, openai
 
@@ -166,3 +167,18 @@ def test_what_makes_no_sense_is_refused(here, provider, capsys, line, says):
     assert main(line) == 2
     assert says in capsys.readouterr().err
     assert not provider.calls()
+
+
+@pytest.mark.skipif("human" not in KINDS, reason="there are no links of people yet")
+@pytest.mark.parametrize(("price", "cost"), [("free", 0.0), (0.02, 0.02 * N / 3)])
+def test_people_are_not_asked(here, provider, capsys, price, cost):
+    """They are paid as the task says; what reaches them is their quota."""
+    write_task(provider)
+    task = yaml.safe_load(Path("task.yaml").read_text("utf-8"))
+    task["chain"].append({"name": "ann", "kind": "human", "price": price})
+    Path("task.yaml").write_text(yaml.safe_dump(task), "utf-8")
+    ann = estimate(capsys)["links"][-1]
+    assert ann["person"]
+    assert (ann["rows"], ann["cost_usd"]) == (pytest.approx(N / 3), pytest.approx(cost))
+    assert main(["check", "task.yaml", "data.csv", "--estimate"]) == 0
+    assert "ann is people: not asked" in capsys.readouterr().out

@@ -71,8 +71,13 @@ class TestExitCodes:
     @pytest.mark.parametrize(
         ("line", "says"),
         [
-            (["nope"], "No such command 'nope'."),
-            (["run"], "Missing argument 'TASK'."),
+            (["nope"], "No such command 'nope'. Commands: demo, init,"),
+            (["rum"], "Did you mean 'run'?"),
+            (["run"], "Missing argument 'TASK'. Usage: catena run [OPTIONS] TASK DATA"),
+            (
+                ["run", "t", "d"],
+                "Missing option '--out'. Folder of the run; the same command resumes it. Usage:",
+            ),
             (["simulate", "x", "--permutations", "two"], "'two' is not a valid integer"),
             (["simulate", "x"], "simulate needs either --chain"),
             (["status", "x", "--nope"], "No such option"),

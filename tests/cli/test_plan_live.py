@@ -212,3 +212,17 @@ def test_what_can_not_be_is_refused_before_anything_is_paid(here, provider, caps
     assert main(["plan", "task.yaml", "data.csv", "--out", "run", *options]) == 2
     assert says in capsys.readouterr().err
     assert not calls(provider)
+
+
+def test_an_estimate_of_a_plan_is_what_its_cap_pays_for(plan, here, capsys):
+    """A policy that steers by costs spends its cap: an estimate knows that from the sample, and the run does it."""
+    plan("--budget", "0.5x:big")
+    assert load_task(here / "run" / "plan.yaml").policy.spend is not None
+    assert main(["check", "run/plan.yaml", "data.csv", "--estimate", "--json"]) == 0
+    total = json.loads(capsys.readouterr().out)["total"]
+    assert main(["run", "run/plan.yaml", "data.csv", "--out", "other"]) == 0
+    capsys.readouterr()
+    assert main(["status", "other", "--json"]) == 0
+    cost = json.loads(capsys.readouterr().out)["cost_usd"]
+    assert total["cost_usd_low"] <= cost <= total["cost_usd_high"]
+    assert cost == pytest.approx(total["cost_usd"], rel=0.05)

@@ -95,7 +95,7 @@ def _notes(document: dict[str, Any]) -> list[str]:
         name = link["link"]
         if link["person"]:
             notes.append(
-                f"{name} is a person: no cost, not asked; counts behind it are as if {name} kept nothing."
+                f"{name} is people: not asked, and paid as the link's price says; counts behind it are as if it kept nothing."
             )
         elif link["half_price"]:
             notes.append(

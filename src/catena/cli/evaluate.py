@@ -73,7 +73,9 @@ def command(
         document["by"] = by_group(judged, values, by, over)
         output.say(group_table(document["by"]))
     if not output.json:
-        output.say(*classes_tables(document, output.width), *further_tables(document, show, output.width))
+        output.say(
+            *classes_tables(document, output.width), *further_tables(document, show, output.width, output.ink)
+        )
         if not show:
             output.say(f"More with --show: {', '.join(SHOWN)}; everything with --json.")
     output.result(document)

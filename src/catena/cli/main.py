@@ -4,10 +4,12 @@ import contextlib
 import importlib
 import keyword
 import os
+import re
 import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 
 import click
 
@@ -97,7 +99,7 @@ def _run(arguments: list[str], output: Output, *, debug: bool) -> int:
     except SystemExit as error:
         return int(error.code or 0)
     except click.ClickException as error:
-        return output.error(error.format_message(), 2)
+        return output.error(_explained(error), 2)
     except (KeyboardInterrupt, click.Abort):
         return output.error("stopped. Every vote so far is kept; the same command goes on.", 3)
     except BrokenPipeError:
@@ -112,6 +114,21 @@ def _run(arguments: list[str], output: Output, *, debug: bool) -> int:
             traceback.print_exc()
         return output.error(f"internal error: {type(error).__name__}: {error} (--debug shows where)", 1)
     return 0
+
+
+def _explained(error: click.ClickException) -> str:
+    """Return what is wrong with the line, and the way on."""
+    said = error.format_message()
+    if isinstance(error, click.MissingParameter) and error.ctx is not None:
+        if isinstance(error.param, click.Option) and error.param.help:
+            said = f"{said} {error.param.help}"
+        usage = " ".join(error.ctx.command.collect_usage_pieces(error.ctx))
+        return f"{said} Usage: {error.ctx.command_path} {usage}"
+    unknown = re.fullmatch(r"No such command '(.*)'\.", said)
+    if unknown is None:
+        return said
+    near = get_close_matches(unknown[1], COMMANDS, 1)
+    return f"{said} Did you mean '{near[0]}'?" if near else f"{said} Commands: {', '.join(COMMANDS)}."
 
 
 @contextlib.contextmanager

@@ -27,6 +27,13 @@ class Output:
         """Characters in a line of the terminal, or of a file."""
         return int(self._console().width)
 
+    @property
+    def ink(self) -> Any:
+        """What pictures are drawn with: ASCII where nothing else can be shown."""
+        from catena.cli.drawing import Ink
+
+        return Ink(ascii=self._console().options.ascii_only)
+
     def say(self, *things: Any) -> None:
         """Print lines or rich tables for a person; to stderr where stdout is JSON."""
         console = self._console()

@@ -7,6 +7,9 @@ import click
 
 __all__ = ["command"]
 
+WIDE, NARROW = 76, 58
+"""Characters of a screen that hold all columns, and all but one."""
+
 
 @click.command(name="plan")
 @click.argument("source", metavar="VOTES|TASK", type=click.Path(path_type=Path))
@@ -238,25 +241,40 @@ def _warn(output: Any, plan: Any, document: dict[str, Any]) -> None:
 
 
 def _show(output: Any, document: dict[str, Any]) -> None:
+    from catena.cli.pictures import marks_of, plan_picture
     from catena.cli.tables import money, table
 
+    chains, links = marks_of(document, output.ink)
     rows = [
         [
+            mark,
             " > ".join(each["chain"]),
             "/".join(f"{share:.0%}" for share in each["shares"]),
             f"{each['accuracy']:.1%}",
             f"{each['accuracy_low']:.1%} to {each['accuracy_high']:.1%}",
             _times(each["cost_share"]),
         ]
-        for each in document["frontier"]
+        for mark, each in zip(chains, document["frontier"], strict=True)
     ]
-    names = ["chain", "keep", "accuracy", "95 % interval", "cost"]
-    output.say(table("What money buys, as expected from the pilot", names, rows, left=2))
+    names = ["", "chain", "keep", "accuracy", "95 % interval", "cost"]
+    shown = (
+        [0, 1, 2, 3, 4, 5]
+        if output.width >= WIDE
+        else [0, 1, 3, 4, 5]
+        if output.width >= NARROW
+        else [0, 1, 3, 5]
+    )
+    rows = [[row[at] for at in shown] for row in rows]  # the picture has the intervals too
+    names = [names[at] for at in shown]
+    output.say(table("What money buys, as expected from the pilot", names, rows, left=3 if 2 in shown else 2))
     singles = [
-        [each["link"], f"{each['accuracy']:.1%}", _number(each["auroc"]), _times(each["cost_share"])]
-        for each in sorted(document["links"], key=lambda each: each["cost_usd"])
+        [mark, each["link"], f"{each['accuracy']:.1%}", _number(each["auroc"]), _times(each["cost_share"])]
+        for mark, each in sorted(
+            zip(links, document["links"], strict=True), key=lambda pair: pair[1]["cost_usd"]
+        )
     ]
-    output.say(table("Single links on the pilot", ["link", "accuracy", "AUROC", "cost"], singles, left=1))
+    output.say(table("Single links on the pilot", ["", "link", "accuracy", "AUROC", "cost"], singles, left=2))
+    output.say(*plan_picture(document, output.width, output.ink))
     pilot, expected = document["pilot"], document["expected"]
     rest = " More of the budget would buy nothing." if document["rest_buys_nothing"] else ""
     output.say(

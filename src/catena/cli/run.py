@@ -72,6 +72,7 @@ def run_and_show(output: Any, task: Any, data: Path, out: Path, **how: bool) -> 
 def show(output: Any, out: Path, task: Any) -> None:
     """Print the tables of a finished run, and where its labels are."""
     from catena.cli.output import counted
+    from catena.cli.pictures import flow_picture
     from catena.cli.tables import classes_tables, links_tables, saving_line, scores_table
     from catena.engine.results import LABELS_FILE
     from catena.evaluate.assess import scores_of
@@ -81,13 +82,20 @@ def show(output: Any, out: Path, task: Any) -> None:
 
     with Ledger(out) as ledger:
         run = describe_run(ledger, task)
-        output.say(*links_tables(run, output.width), saving_line(run))
+        output.say(*links_tables(run, output.width))
+        if not output.json:
+            output.say(*flow_picture(run, output.width, output.ink))
+        lines = [saving_line(run)]
         if task.data.gold and any(ledger.gold()):
             judged = judged_run(ledger, task, chances=False)
             scores = scores_of(judged)
             run["scores"] = scores
             tables = classes_tables(scores, output.width)
             output.say("", scores_table(scores, judged.result.name if judged.result else None), *tables)
+            right = scores["final"]["accuracy"] if "final" in scores else None
+            if right is not None:
+                lines.insert(0, f"Right in {right:.1%} of the {counted(scores['gold'], 'row')} with gold.")
+        output.say(*lines)
     if run["failed"]:
         output.say(
             f"{run['failed']:,} of {counted(run['n'], 'row')} without a label; the column 'reason' says why."

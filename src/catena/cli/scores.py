@@ -5,6 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
+from catena.cli.drawing import Ink
+from catena.cli.pictures import reliability_bar, risk_spark
 from catena.cli.tables import table
 from catena.data.cells import one_line
 
@@ -13,7 +15,7 @@ __all__ = ["further_tables", "group_table"]
 WIDEST_CONFUSION = 12
 
 
-def further_tables(document: Mapping[str, Any], wanted: Sequence[str], width: int) -> list[Any]:
+def further_tables(document: Mapping[str, Any], wanted: Sequence[str], width: int, ink: Ink) -> list[Any]:
     """Return the tables asked for, with a line where one says nothing without an explanation."""
     made: list[Any] = []
     if {"classes", "all"} & set(wanted):
@@ -21,7 +23,7 @@ def further_tables(document: Mapping[str, Any], wanted: Sequence[str], width: in
     if {"confusion", "all"} & set(wanted):
         made += [_confusion(document["labels"], *_last(document), width)]
     if {"confidence", "all"} & set(wanted):
-        made += _confidence(document)
+        made += _confidence(document, ink)
     if {"agreement", "all"} & set(wanted):
         made += _agreement(document["agreement"])
     if {"tests", "all"} & set(wanted) and "tests" in document:
@@ -82,7 +84,7 @@ def _confusion(labels: Sequence[str], name: str, of: Mapping[str, Any], width: i
     return table(f"Confusion: gold in rows, {name} in columns", names, rows, left=1)
 
 
-def _confidence(document: Mapping[str, Any]) -> list[Any]:
+def _confidence(document: Mapping[str, Any], ink: Ink) -> list[Any]:
     rows = []
     for name, of in _all_of(document):
         risk, calibration = of["coverage_risk"], of["calibration"]
@@ -94,9 +96,19 @@ def _confidence(document: Mapping[str, Any]) -> list[Any]:
                 _number(calibration["ece"] if calibration else None),
                 *[_share(each) for each in at],
                 _number(risk["area"] if risk else None),
+                risk_spark(risk["risk"], ink) if risk else "",
             ]
         )
-    names = ["confidence of", "AUROC", "ECE", "errors in\nsurest 25%", "surest\n50%", "surest\n75%", "area"]
+    names = [
+        "confidence of",
+        "AUROC",
+        "ECE",
+        "errors in\nsurest 25%",
+        "surest\n50%",
+        "surest\n75%",
+        "area",
+        "surest 10%\nto all",
+    ]
     made: list[Any] = [table("What confidences say", names, rows, left=1)]
     for name, of in _all_of(document):
         if of["calibration"]:
@@ -106,11 +118,12 @@ def _confidence(document: Mapping[str, Any]) -> list[Any]:
                     f"{each['n']:,}",
                     _number(each["mean_probability"]),
                     _number(each["hit_rate"]),
+                    reliability_bar(each["mean_probability"], each["hit_rate"], ink),
                 ]
                 for each in of["calibration"]["bins"]
                 if each["n"]
             ]
-            heads = ["probability", "items", "mean", "right"]
+            heads = ["probability", "items", "mean", "right", f"right, as said {ink.stroke}"]
             made.append(table(f"Reliability of {name}", heads, bins, left=1))
     return made
 

@@ -14,6 +14,7 @@ __all__ = ["command"]
 def command(output: Any, run: Path) -> None:
     """Say how far RUN is and what it has cost; also while it works in another terminal."""
     from catena.cli.output import counted
+    from catena.cli.pictures import progress_bar
     from catena.cli.tables import money
     from catena.engine.results import LABELS_FILE
     from catena.engine.run import task_of
@@ -31,7 +32,7 @@ def command(output: Any, run: Path) -> None:
     output.say(f"  {counted(progress['n'], 'row')}")
     for link in progress["links"]:
         output.say(
-            f"  {link['link']}: {link['answered']:,} answered ({link['failed']:,} failed), "
+            f"  {progress_bar(link['answered'], progress['n'], output.ink)} {link['link']}: {link['answered']:,} answered ({link['failed']:,} failed), "
             f"{counted(link['calls'], 'call')}, {money(link['cost_usd'])}"
             + (f", confidence from {link['confidence']}" if "confidence" in link else "")
         )

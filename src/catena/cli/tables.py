@@ -30,10 +30,13 @@ def links_tables(run: Mapping[str, Any], width: int) -> list[Table]:
     if _needed(names, rows, left=2) <= width:
         return [table("What each link did", names, rows, left=2)]
     did, used = (0, 2, 3, 4, 5, 10), (0, 1, 6, 7, 8, 9)
-    return [
-        table("What each link did", *_columns(names, rows, did), left=1),
-        table("What each link used", *_columns(names, rows, used), left=2),
+    least = NARROWEST_TEXT
+    parts = [("What each link did", part, 1) for part in _parts(names, rows, did, width, left=1, text=least)]
+    parts += [
+        ("What each link used", part, 1 + (1 in part))
+        for part in _parts(names, rows, used, width, left=2, text=least)
     ]
+    return [table(title, *_columns(names, rows, part), left=left) for title, part, left in parts]
 
 
 def saving_line(run: Mapping[str, Any]) -> str:
@@ -44,8 +47,10 @@ def saving_line(run: Mapping[str, Any]) -> str:
     would = dearest["cost_usd"]
     less = round(1 - cost / would, 2)
     difference = f"{less:.0%} less" if less > 0 else f"{-less:.0%} more" if less < 0 else "the same"
+    low, high = money(dearest["cost_usd_low"]), money(dearest["cost_usd_high"])
+    between = "" if low == high else f" ({low} to {high})"
     return (
-        f"Labelling everything with {dearest['link']} (the dearest) would have cost {money(would)}; "
+        f"Labelling everything with {dearest['link']} (the dearest) would have cost {money(would)}{between}; "
         f"this run {money(cost)} ({difference})."
     )
 
@@ -89,13 +94,29 @@ def classes_tables(scores: Mapping[str, Any], width: int) -> list[Table]:
         ]
         for label, known in _most_gold(scores)["per_class"].items()
     ]
-    parts = [[0, 1, 2]]
-    for at in range(3, len(names)):
-        if _needed(*_columns(names, rows, [*parts[-1], at]), left=1) <= width:
+    parts = _parts(names, rows, range(len(names)), width, left=1, always=2)
+    return [table("F1 per class", *_columns(names, rows, part), left=1) for part in parts]
+
+
+def _parts(
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    of: Sequence[int],
+    width: int,
+    left: int,
+    always: int = 1,
+    text: int = WIDEST_TEXT,
+) -> list[list[int]]:
+    """Return some columns in as many tables as the width asks for; the first ones, `always`, stand in each of them."""
+    head = list(of[:always])
+    parts = [list(of[: max(always + 1, left)])]
+    for at in of[len(parts[0]) :]:
+        needed = _needed(*_columns(names, rows, [*parts[-1], at]), left=left, text=text)
+        if needed - 1 <= width:  # the last character of a line is blank
             parts[-1].append(at)
         else:
-            parts.append([0, 1, at])
-    return [table("F1 per class", *_columns(names, rows, part), left=1) for part in parts]
+            parts.append([*head, at])
+    return parts
 
 
 def _most_gold(scores: Mapping[str, Any]) -> Any:
@@ -117,15 +138,10 @@ def table(title: str | None, names: Sequence[str], rows: Sequence[Sequence[str]]
     return made
 
 
-def _needed(names: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> int:
-    """Return how many characters a table takes with long text folded."""
+def _needed(names: Sequence[str], rows: Sequence[Sequence[str]], left: int, text: int = WIDEST_TEXT) -> int:
+    """Return how many characters a table takes with long text folded to so many."""
     widths = [_width(names, rows, at) for at in range(len(names))]
-    return (
-        sum(min(width, WIDEST_TEXT) for width in widths[:left])
-        + sum(widths[left:])
-        + GAP * (len(names) - 1)
-        + 2
-    )
+    return sum(min(width, text) for width in widths[:left]) + sum(widths[left:]) + GAP * (len(names) - 1) + 2
 
 
 def _width(names: Sequence[str], rows: Sequence[Sequence[str]], at: int) -> int:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.aggregate import Votes
-from catena.data.rows import Rows
 from catena.engine.results import run_votes
 from catena.engine.routes import check_links
 from catena.engine.run import Run
 from catena.engine.window import AUTO_START
-from catena.errors import DataError, InputError
+from catena.errors import InputError
 from catena.evaluate.forecast import LEVEL, USED, Amount, Asked, Forecast, Forecaster
+from catena.evaluate.lengths import draw_by_length, lengths_of
 from catena.ledger import Ledger
 from catena.links import open_link
 from catena.links.batch import batching_of
@@ -25,7 +25,6 @@ from catena.types import Link
 
 __all__ = ["by_calls", "expected_cost"]
 
-SAMPLE = "the sample of catena check --estimate"  # sets its hash apart from that of ties and pilots
 PEOPLE = "human"
 HALF = 0.5  # of the price: what a batch costs
 FEWEST = 8  # rows of a sample of which one may be set apart
@@ -33,23 +32,6 @@ TOKENS = ("prompt_tokens", "completion_tokens")
 COLD = 0.05  # of what a call costs: less is no cache
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Lengths:
-    """What is known of all N rows without a call.
-
-    Args:
-        size: Bytes of each row's prompt at each link, NaN where no call is made, [m, N].
-        once: One over the number of rows with the same prompt there, [m, N].
-        text: Bytes of each row's text, NaN where no link is asked about it, [N].
-        ids: Of the rows.
-    """
-
-    size: Floats
-    once: Floats
-    text: Floats
-    ids: list[str]
 
 
 @dataclass(frozen=True)
@@ -107,8 +89,8 @@ def expected_cost(
     """
     people = [spec.name for spec in run.task.chain if spec.kind == PEOPLE]
     names = [link.name for link in run.links if link.name not in people]
-    lengths = _lengths(run.links, run.rows, run.task.max_chars)
-    rows = _draw(lengths, count, run.task.seed)
+    lengths = lengths_of(run.links, run.rows, run.task.max_chars)
+    rows = draw_by_length(lengths, count, run.task.seed)
     before = _spent(run, names)
     run.ask(rows[:1].tolist(), names, watch=watch)
     warm = _spent(run, names)
@@ -122,46 +104,6 @@ def expected_cost(
     forecast = Forecaster(run.task.judge(), asked, lengths.size, lengths.once, cold).forecast(everything)
     facts = {"people": people, "batched": batched, "known": known}
     return _document(run, forecast, len(rows), (before, warm, after), names, facts, keeps=keeps)
-
-
-def _lengths(links: Sequence[Link], rows: Rows, max_chars: int) -> _Lengths:
-    shape = (len(links), rows.count)
-    size, prompts = np.full(shape, np.nan), np.zeros(shape, np.int64)
-    text, ids = np.full(rows.count, np.nan), []
-    for block in rows:
-        for item in block:
-            ids.append(item.id)
-            if not item.text.strip() or len(item.text) > max_chars:
-                continue
-            text[item.row] = len(item.text.encode(errors="replace"))
-            for j, link in enumerate(links):
-                try:
-                    prompt = link.render(item)
-                except DataError:
-                    continue
-                size[j, item.row] = max(len(prompt.encode(errors="replace")), 1)
-                prompts[j, item.row] = hash(prompt) if not link.capabilities.per_item else item.row
-    once = np.ones(shape)
-    for j in range(len(links)):
-        _, at, times = np.unique(prompts[j], return_inverse=True, return_counts=True)
-        once[j] = 1 / times[at]
-    return _Lengths(size, once, text, ids)
-
-
-def _draw(lengths: _Lengths, count: int, seed: int) -> NDArray[np.int64]:
-    """Return a random sample in random order: one row from each of `count` groups of rows whose texts are about as long.
-
-    So long texts, which cost most, are among them as often as they should be.
-    """
-    usable = np.flatnonzero(~np.isnan(lengths.text))
-    if not len(usable):
-        raise InputError("no row can be asked about: all texts are empty or too long.", "See max_chars.")
-    order = ties((f"{SAMPLE}\n{lengths.ids[row]}" for row in usable.tolist()), seed)
-    by_length = np.lexsort((order, lengths.text[usable]))
-    groups = np.array_split(by_length, min(count, len(usable)))
-    drawn = np.array([group[np.argmin(order[group])] for group in groups])
-    found: NDArray[np.int64] = usable[drawn[np.argsort(order[drawn])]]
-    return found
 
 
 def _cold(asked: Asked, links: Sequence[Link]) -> Floats:
@@ -200,6 +142,8 @@ def _asked(
                     use, usd = answer.usage, answer.usage.cost_usd
                     costs.append(usd)
                     used[j, at] = use.calls, use.prompt_tokens, use.completion_tokens, half * (usd or 0.0)
+            if number == 0 and (most := link.most("")) is not None:  # people, at what they take for an item
+                costs, used[j, :, -1] = [most.cost_usd], most.cost_usd or 0.0
             known += [link.name] if any(cost is not None for cost in costs) else []
         found = run_votes(ledger, run.task)
     index = [found.links.index(link.name) if link.name in found.links else -1 for link in run.links]

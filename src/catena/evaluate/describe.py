@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catena.aggregate import Decision
 from catena.engine.results import RunVotes, decide_run, run_votes
@@ -11,6 +12,9 @@ from catena.ledger import Ledger
 from catena.task import TaskSpec
 
 __all__ = ["describe_run", "described", "progress_of_run"]
+
+BINS = 12
+LEVEL = 1.645  # standard errors: a 90 % interval
 
 
 def progress_of_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
@@ -65,6 +69,7 @@ def described(ledger: Ledger, task: TaskSpec, votes: RunVotes, decision: Decisio
                 **ledger.spent(number),
                 **_stands_on(resolved.get(name)),
                 "agreement": float((votes.label[j][seen] == final[seen]).mean()) if seen.any() else None,
+                "confidences": _spread(votes.confidence[j][here]),
             }
         )
     return {
@@ -82,6 +87,20 @@ def described(ledger: Ledger, task: TaskSpec, votes: RunVotes, decision: Decisio
         ),
         "dearest": _dearest(ledger, links, len(votes)),
     }
+
+
+def _spread(confidence: NDArray[np.float64]) -> dict[str, Any] | None:
+    """Return how a link's confidences are spread over twelve bins of equal width; None where it gives none.
+
+    The ends are its 1st and 99th percentile: what lies beyond counts in the outer bins.
+    """
+    known = confidence[~np.isnan(confidence)]
+    if not len(known):
+        return None
+    low, high = np.quantile(known, [0.01, 0.99])
+    width = (high - low) / BINS or 1.0
+    at = np.clip((known - low) / width, 0, BINS - 1).astype(np.int64)
+    return {"low": float(low), "high": float(high), "counts": np.bincount(at, minlength=BINS).tolist()}
 
 
 def _finished_votes(ledger: Ledger, task: TaskSpec) -> RunVotes:
@@ -110,7 +129,8 @@ def _sum(costs: list[float | None]) -> float | None:
 def _dearest(ledger: Ledger, links: list[dict[str, Any]], n: int) -> dict[str, Any] | None:
     """Return the link that costs most per item, and what labelling all items with it would have cost.
 
-    Its mean cost over the items that it was ever asked about, in this decision or an earlier one, times all items.
+    Its mean cost over the items that it was ever asked about, in this decision or an earlier one, times all items; with the
+    90 % interval that the mean has where these are as costly as the others.
     """
     means = {}
     for link in links:
@@ -120,4 +140,16 @@ def _dearest(ledger: Ledger, links: list[dict[str, Any]], n: int) -> dict[str, A
     if not means:
         return None
     dearest = max(means, key=means.__getitem__)
-    return {"link": dearest, "cost_usd": means[dearest] * n}
+    number = ledger.links()[dearest][0]
+    paid = ledger.scored(number, 0, n)[1]
+    paid = paid[~np.isnan(paid)]
+    asked = len(paid)
+    spread = float(paid.std() / paid.mean()) if asked and paid.mean() > 0 else 0.0
+    off = LEVEL * spread * np.sqrt(max(1 / max(asked, 1) - 1 / n, 0.0))
+    would = means[dearest] * n
+    return {
+        "link": dearest,
+        "cost_usd": would,
+        "cost_usd_low": float(would * max(1 - off, 0.0)),
+        "cost_usd_high": float(would * (1 + off)),
+    }

@@ -6,8 +6,9 @@ and thoughts add, and which rows reach the later links. Counts that the policy f
 sample, with one row added that is passed on and one that is kept.
 
 The intervals are those of the jackknife (Efron & Tibshirani 1993, chapter 11): every row of the sample is left out once
-and everything is worked out anew, routing included. It allows for few rows far from the others by its degrees of freedom
-(Satterthwaite 1946), and lies on the scale of logarithms, to the second order: costs are positive and skewed.
+and everything is worked out anew, but for where the others went. It allows for few rows far from the others by its
+degrees of freedom (Satterthwaite 1946), and lies on the scale of logarithms, to the second order: costs are positive and
+skewed.
 """
 
 from dataclasses import dataclass
@@ -126,6 +127,7 @@ class Forecaster:
         self._cold = cold
         self._size = size[:, asked.rows]
         self._count = size.shape[1]
+        self._reached = decide_by(judge, asked.votes, asked.tie).reached
         self._prompts = [_Prompts.of(*each) for each in zip(size, once, strict=True)]
         self._reach = judge.policy.expects(self._count, len(size))
 
@@ -137,12 +139,12 @@ class Forecaster:
         """
         n = len(self._asked)
         every = np.arange(n)
-        whole, reached = self._amounts(every)
+        whole = self._amounts(every)
         left = max(1 - n / max(everything, 1), 0.0)
         without = None
         if n > 2:
-            less = [self._amounts(np.delete(every, at))[0] for at in range(n)]
-            added = [self._amounts(every, *one)[0] for one in ((0, 1), (1, 0))]
+            less = [self._amounts(np.delete(every, at)) for at in range(n)]
+            added = [self._amounts(every, *one) for one in ((0, 1), (1, 0))]
             without = np.stack(less + added)
         cold = np.zeros((len(whole) + 1, len(USED)))
         cold[:-1, USD], cold[-1, USD] = self._cold, self._cold.sum()
@@ -158,34 +160,30 @@ class Forecaster:
                 strict=True,
             )
         ]
-        return Forecast(tuple(amounts[:-1]), amounts[-1], tuple((~reached).sum(1).tolist()))
+        return Forecast(tuple(amounts[:-1]), amounts[-1], tuple((~self._reached).sum(1).tolist()))
 
-    def _amounts(self, at: Rows, on: int = 1, kept: int = 1) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return what each link will use by a part of the sample, [m, 5], and which rows of it reach each link, [m, n].
+    def _amounts(self, at: Rows, on: int = 1, kept: int = 1) -> Floats:
+        """Return what each link will use by a part of the sample, [m, 5].
 
         Args:
             at: The part.
             on: Rows that are added as passed on wherever the count is not fixed.
             kept: Rows that are added as kept.
         """
-        asked = self._asked.part(at)
-        reached = decide_by(self._judge, asked.votes, asked.tie).reached
-        found = np.array(
-            [self._link(j, asked, self._size[j, at], reached[j], (on, kept)) for j in range(len(reached))]
-        )
-        self._cap(found, reached)
-        return found, reached
+        found = np.array([self._link(j, at, (on, kept)) for j in range(len(self._prompts))])
+        self._cap(found)
+        return found
 
-    def _link(
-        self, j: int, asked: Asked, size: Floats, reached: NDArray[np.bool_], added: tuple[int, int]
-    ) -> Floats:
+    def _link(self, j: int, at: Rows, added: tuple[int, int]) -> Floats:
         """Return what one link will use, [5]."""
+        size, reached = self._size[j, at], self._reached[j, at]
         prompts, called = self._prompts[j], ~np.isnan(size)
         if not called.any():
-            return np.array([float(self._count if j == 0 else self._reach[j] or 0), 0.0, 0.0, 0.0, 0.0])
+            sure = self._reach[j]
+            return np.array([float(self._count if sure is None else sure), 0.0, 0.0, 0.0, 0.0])
         x, here = size[called], reached[called]
         chance = self._chance(j, x, here, added)
-        each = _line(x, asked.used[j, called], here, prompts.size)
+        each = _line(x, self._asked.used[j, at[called]], here, prompts.size)
         return np.array([chance @ prompts.rows + prompts.silent, *((chance * prompts.distinct) @ each)])
 
     def _chance(self, j: int, size: Floats, here: NDArray[np.bool_], added: tuple[int, int]) -> Floats:
@@ -209,7 +207,7 @@ class Forecaster:
             line = np.minimum(line * (count / (line @ prompts.rows)), 1.0)
         return line
 
-    def _cap(self, found: Floats, reached: NDArray[np.bool_]) -> None:
+    def _cap(self, found: Floats) -> None:
         """Let a policy that steers by costs spend what its cap gives, where that is what ends it."""
         spend = self._judge.policy.spend
         if spend is None:
@@ -217,7 +215,7 @@ class Forecaster:
         first, rest = found[0, USD], found[1:, USD].sum()
         mean = np.array([first / self._count])
         room = max(spend.cap(self._judge.chain[0], mean) * self._count - first, 0.0)
-        if rest > 0 and (rest > room or not reached[-1].all()):
+        if rest > 0 and (rest > room or not self._reached[-1].all()):
             found[1:] *= room / rest
 
 
