@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from catena.links.key_values import EnoughError, KeyValues
 from catena.links.label_scores import Floats, Scorer, follow
 from catena.links.label_tokens import Tokens, Tree, common
 
@@ -29,7 +30,7 @@ class CausalScorer(Scorer):
         self._cache = "cache" if "cache" in takes else "past_key_values"
         self._keeps = "logits_to_keep" in takes
         self._last = None if _offloads(model) else int(model.config.get_text_config().num_hidden_layers) - 1
-        self._head: tuple[Tokens, Any] = (), None
+        self._head: tuple[Tokens, KeyValues] = (), KeyValues(0)
 
     def together(self, prompts: Sequence[Tokens], sequences: Sequence[Tokens], ends: Sequence[int]) -> Floats:
         """Score in one pass over all; see `score`."""
@@ -41,13 +42,11 @@ class CausalScorer(Scorer):
             read.forget(max(map(len, prompts)) - 1)
         return np.concatenate(found, 1)
 
-    def _read(self, prompts: Sequence[Tokens], more: int) -> Any:
+    def _read(self, prompts: Sequence[Tokens], more: int) -> KeyValues:
         """Return the keys and values of all prompts but for their last tokens, with room for more tokens.
 
         Shorter prompts are filled up at the end; what fills them up is looked at by nobody.
         """
-        from catena.links.key_values import KeyValues  # noqa: PLC0415 - heavy
-
         width = max(map(len, prompts)) - 1
         read = KeyValues(width + more, self._last)
         shared = self._shared(prompts)
@@ -74,19 +73,15 @@ class CausalScorer(Scorer):
             return alike
         return there
 
-    def _keys_of(self, head: Tokens) -> Any:
-        from catena.links.key_values import KeyValues  # noqa: PLC0415 - heavy
-
-        self._head = (), None  # the old one goes before the new one comes
+    def _keys_of(self, head: Tokens) -> KeyValues:
+        self._head = (), KeyValues(0)  # the old one goes before the new one comes
         read = KeyValues(len(head), self._last)
         self._go_on(read, [head], 0)
         return read
 
-    def _go_on(self, read: Any, rows: Sequence[Tokens], start: int) -> None:
+    def _go_on(self, read: KeyValues, rows: Sequence[Tokens], start: int) -> None:
         """Add the keys and values of rows of one length behind what is read, which is equally long for all."""
         import torch  # noqa: PLC0415 - heavy
-
-        from catena.links.key_values import EnoughError  # noqa: PLC0415 - heavy
 
         given = {}
         if start:
@@ -95,9 +90,11 @@ class CausalScorer(Scorer):
                 "attention_mask": self.mask(self.tensor(torch.arange(start + len(rows[0])) <= new)[None])
             }
         with contextlib.suppress(EnoughError):
-            self._logits(1, input_ids=self.tensor(rows), use_cache=True, **given, **{self._cache: read})
+            self._logits(
+                1, input_ids=self.tensor(rows), use_cache=True, **given, **{self._cache: read.cache()}
+            )
 
-    def _behind(self, read: Any, prompts: Sequence[Tokens], tree: Tree) -> Any:
+    def _behind(self, read: KeyValues, prompts: Sequence[Tokens], tree: Tree) -> Any:
         """Return the logits behind each prompt's last token and each node of a tree that follows it."""
         lengths = np.array([len(prompt) for prompt in prompts])
         nodes, rows, width = 1 + len(tree.tokens), len(prompts), int(lengths.max()) - 1
@@ -114,7 +111,7 @@ class CausalScorer(Scorer):
             attention_mask=self.mask(self.tensor(seen)),
             position_ids=self.tensor(places),
             use_cache=True,
-            **{self._cache: read},
+            **{self._cache: read.cache()},
         )
 
     def rows(self, prompt: Tokens, sequences: Sequence[Tokens]) -> Any:
