@@ -1,11 +1,12 @@
 """The transformers link beside one question at a time, as chain-ensembles' HuggingFaceLink asks.
 
-python bench/transformers_link.py [--prompts 512] [--rounds 3] [--threads 2]
+python bench/transformers_link.py [--only 2x64] [--prompts 512] [--rounds 3] [--threads 2]
 
 That link (package chain-ensembles 0.1.0, written anew here) fills in the chat template, generates one token, takes the
 softmax of its logits and reads off the first token of each label. It scores one token per label where ours scores all and
-the end. Both run the same random weights in float32 on the same threads, in turn. On a busy machine several threads wait
-for each other at every small operation, of which one question at a time has far more: compare --threads 1 there.
+the end. Both get the same prompts, from the default template, and run the same random weights in float32 on the same
+threads, in turn: one way, the other, one way, the other. The tokenizer knows the words of the prompts, as one of a real
+model does. The large model is asked fewer of them: its seconds grow in proportion.
 """
 
 import argparse
@@ -19,25 +20,25 @@ from pathlib import Path
 
 from catena.links import open_link
 from catena.links.label_tokens import common
+from catena.prompts import Prompter
 from catena.task import parse_task
 from catena.types import Item
 from measure import machine, table
 
 LABELS = ("favor", "against", "neutral", "not related")
-MODELS = {
-    "2 layers of width 64": (2, 64, 4_096),
-    "12 layers of width 768": (12, 768, 32_000),
-}  # and the vocabulary
-AIMS = {"2 layers of width 64": 10, "12 layers of width 768": 2}
+MODELS = {"2x64": (2, 64, 4_096), "12x768": (12, 768, 32_000)}
+"""Layers, width and vocabulary."""
+AIMS = {"2x64": 10, "12x768": 2}
+PROMPTS = {"2x64": 512, "12x768": 96}
 START = "instruction: What is the author's stance towards {{ target }}?\ndata: {target: target}\n"
 END = "chain: [{name: local, kind: transformers, model: FOLDER}]\n"
-TWEET, PARAGRAPH = (15, 35), (45, 75)
+TWEET, PARAGRAPH = (15, 35), (70, 100)
 TASKS = {
     "a codebook, short texts": f"""{START}labels:
-  favor: the author supports it or attacks those who are against it
-  against: the author rejects it or makes fun of those who want it
-  neutral: the author weighs both sides or reports what others think
-  not related: the text speaks of something else
+  favor: the author supports it, or attacks those who are against it or who have put it off for long
+  against: the author rejects it, or makes fun of it or of those who want it
+  neutral: the author weighs both sides, or reports what others think without a view of their own
+  not related: the text speaks of something else, or names it only in passing
 {END}""",
     "bare labels, long texts": f"{START}labels: [favor, against, neutral, not related]\n{END}",
 }
@@ -53,10 +54,15 @@ TEMPLATE = (
 )
 
 
-def texts(count: int, words: tuple[int, int] = TWEET) -> list[str]:
-    """Return made-up texts of so many words."""
+def prompts_of(shape: str, count: int) -> list[str]:
+    """Return prompts about made-up texts, as the default template writes them."""
     chance = random.Random(0)
-    return [" ".join(chance.choices(WORDS.split(), k=chance.randint(*words))) + "." for _ in range(count)]
+    least, most = TWEET if "short" in shape else PARAGRAPH
+    texts = [" ".join(chance.choices(WORDS.split(), k=chance.randint(least, most))) for _ in range(count)]
+    render = Prompter(parse_task(TASKS[shape]))
+    return [
+        render(Item(row, str(row), f"{text}.", target="the new bridge")) for row, text in enumerate(texts)
+    ]
 
 
 def make_model(folder: Path, layers: int, width: int, vocabulary: int) -> None:
@@ -75,7 +81,8 @@ def make_model(folder: Path, layers: int, width: int, vocabulary: int) -> None:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    made.train_from_iterator([*TASKS.values(), WORDS, *texts(200)], trainer)
+    chats = [f"user\n{prompt}\nassistant\n" for shape in TASKS for prompt in prompts_of(shape, 200)]
+    made.train_from_iterator(chats, trainer)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=made, eos_token=special[2], pad_token=special[0], chat_template=TEMPLATE
     )
@@ -137,38 +144,34 @@ def timed(work) -> tuple[float, float]:
     return time.perf_counter() - start, time.process_time() - cpu
 
 
-def compare(folder: Path, name: str, count: int, rounds: int) -> dict[str, str]:
+def compare(folder: Path, shape: str, count: int, rounds: int) -> dict[str, str]:
     """Return both ways' seconds for the prompts, in turn, as a row of the table."""
-    task = parse_task(TASKS[name].replace("FOLDER", str(folder)))
-    link, other = open_link(task.chain[0], task), OneAtATime(folder)
-    items = [
-        Item(row, str(row), text, target="the new bridge")
-        for row, text in enumerate(texts(count, TWEET if "short" in name else PARAGRAPH))
-    ]
-    prompts = [link.render(item) for item in items]
+    task = parse_task(TASKS[shape].replace("FOLDER", str(folder)))
+    link, other, prompts = open_link(task.chain[0], task), OneAtATime(folder), prompts_of(shape, count)
     size = link.capabilities.batch
 
-    def ours() -> None:
+    async def ours() -> None:
         for start in range(0, len(prompts), size):
-            asyncio.run(link.ask(prompts[start : start + size]))
+            await link.ask(prompts[start : start + size])
 
     asyncio.run(link.ask(prompts[:4]))
     other.label(prompts[:4])
-    rounds_of = [(timed(lambda: other.label(prompts)), timed(ours)) for _ in range(rounds)]
-    ratios = " ".join(f"{one[0] / all_labels[0]:.1f}" for one, all_labels in rounds_of)
+    rounds_of = [
+        (timed(lambda: other.label(prompts)), timed(lambda: asyncio.run(ours()))) for _ in range(rounds)
+    ]
     one, all_labels = (
         [statistics.median(figure) for figure in zip(*way, strict=True)]
         for way in zip(*rounds_of, strict=True)
     )
     tokens = [other.tokenizer.encode(prompt) for prompt in prompts]
-    same = common(min(tokens), max(tokens))
     return {
+        "prompts": str(count),
         "tokens of a prompt": f"{statistics.mean(map(len, tokens)):.0f}",
-        "the same in all": str(same),
+        "the same in all": str(common(min(tokens), max(tokens))),
         "one at a time, s (CPU)": f"{one[0]:.2f} ({one[1]:.2f})",
         "the link, s (CPU)": f"{all_labels[0]:.2f} ({all_labels[1]:.2f})",
-        "the link is": f"{one[0] / all_labels[0]:.1f}x",
-        "in each round": ratios,
+        "the link is": f"{one[0] / all_labels[0]:.1f}x ({one[1] / all_labels[1]:.1f}x)",
+        "in each round": " ".join(f"{a[0] / b[0]:.1f} ({a[1] / b[1]:.1f})" for a, b in rounds_of),
     }
 
 
@@ -179,25 +182,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--prompts", type=int, default=512)
+    parser.add_argument("--prompts", type=int, help=f"how many; {PROMPTS} unless said")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="part of a model's name")
+    parser.add_argument("--only", choices=MODELS, help="layers x width of the only model")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     print(machine())
     rows = []
-    for name, size in MODELS.items():
-        if given.only not in name:
-            continue
+    for name in [given.only] if given.only else MODELS:
         with tempfile.TemporaryDirectory() as folder:
-            make_model(Path(folder), *size)
+            make_model(Path(folder), *MODELS[name])
             for shape in TASKS:
-                row = compare(Path(folder), shape, given.prompts, given.rounds)
+                row = compare(Path(folder), shape, given.prompts or PROMPTS[name], given.rounds)
                 rows.append({"model": f"{name}; {shape}", **row, "aim": f">= {AIMS[name]}x"})
-    print(
-        f"\n{given.prompts} prompts, {len(LABELS)} labels, float32, threads: {given.threads}; medians of {given.rounds} rounds\n"
-    )
+    print(f"\n{len(LABELS)} labels, float32, threads: {given.threads}; medians of {given.rounds} rounds\n")
     print(table(rows))
 
 

@@ -38,6 +38,7 @@ WORDS = (
 )
 """msgspec's words, and ours."""
 
+Schedule = Literal["pipelined", "sequential"]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\s,/\\]+\Z")]
 
 
@@ -117,6 +118,8 @@ class TaskSpec(msgspec.Struct, frozen=True):
         budget: What the run may use; None for no cap.
         abstain: What models may answer instead of a label; None where they must name one.
         examples: What models are shown beside each question, or where it is drawn from.
+        schedule: `pipelined`: all links work at the same time; `sequential`: one after another, each freed before the
+            next is loaded. The labels are the same.
     """
 
     name: str
@@ -134,6 +137,7 @@ class TaskSpec(msgspec.Struct, frozen=True):
     budget: BudgetSpec | None = None
     abstain: str | None = None
     examples: tuple[Example, ...] | Draw = ()
+    schedule: Schedule = "pipelined"
 
     def judge(self) -> Judge:
         """Return the policy with what it ranks by.
@@ -171,6 +175,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     budget: BudgetSpec | None = None
     abstain: str | None = None
     examples: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)] | dict[str, Any] | None = None
+    schedule: Schedule = "pipelined"
 
 
 def load_task(path: Path) -> TaskSpec:
@@ -217,6 +222,7 @@ def parse_task(text: str, where: str = "task") -> TaskSpec:
         budget=given.budget,
         abstain=given.abstain,
         examples=_examples(given.examples, labels, given.data, where),
+        schedule=given.schedule,
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -13,9 +13,17 @@ T = TypeVar("T")
 
 
 class Inbox:
-    """Rows that wait for a link: those it starts with, then those that are forwarded to it, until it is closed."""
+    """Rows that wait for a link: those it starts with, then those that are forwarded to it, until it is closed.
+
+    Args:
+        first: The rows that it starts with, and no other; None for those that will be put.
+
+    Attributes:
+        turn: Waits until the link may have rows; None where it may at once.
+    """
 
     def __init__(self, first: Iterable[int] | None = None) -> None:
+        self.turn: Callable[[], Awaitable[None]] | None = None
         self._first: Iterator[int] = iter(first or ())
         self._rows = array("q")  # 8 bytes for a row that waits, where an int in a deque takes 40
         self._taken = 0
@@ -37,6 +45,8 @@ class Inbox:
         while True:
             rows = list(islice(self._first, most))
             rows += self._next(most - len(rows))
+            if rows and self.turn:
+                await self.turn()
             if rows or self._closed:
                 return rows
             self._news.clear()

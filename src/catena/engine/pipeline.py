@@ -1,9 +1,14 @@
-"""All links of a chain at work at the same time: what one surely forwards, the next one gets at once."""
+"""All links of a chain at work at the same time: what one surely forwards, the next one gets at once.
+
+With `schedule: sequential` a link gets what is forwarded to it when the one before has finished and is freed. Decisions
+are the same: none depends on the order in which votes arrive.
+"""
 
 import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from catena.aggregate import Judge
 from catena.engine.asker import Asker, CallAsker
@@ -18,6 +23,7 @@ from catena.engine.progress import LinkProgress, Progress
 from catena.engine.results import LABELS_FILE
 from catena.engine.routes import KeepAll, Route, keeps_boards, open_routes
 from catena.engine.stage import Board, Stage
+from catena.engine.turns import Turns
 from catena.errors import CatenaError, StoppedError
 from catena.ledger import Ledger, store
 from catena.ledger.batches import BatchRecord
@@ -79,6 +85,10 @@ class Pipeline:
         else:
             self._routes, self._spending = [KeepAll()] * len(links), None
             self._inboxes = [Inbox(pilot) for _ in links]
+        self._turns = Turns(links, steered=self._spending is not None)
+        if task.schedule == "sequential":
+            for at, inbox in enumerate(self._inboxes):
+                inbox.turn = partial(self._turns.wait, at)
         self._stages: list[Stage] = []
         self._gates: list[Gate] = []
         self._pause = Pause()
@@ -283,6 +293,7 @@ class Pipeline:
             await stage.run(self._ledger, writer)
         finally:
             self._seconds[at] = stage.seconds
+        self._turns.finish(at)
         if not self._alone and self._spending is None and at + 1 < len(self._stages):
             self._inboxes[at + 1].close()
 

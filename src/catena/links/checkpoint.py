@@ -2,7 +2,7 @@
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,6 +96,18 @@ class Checkpoint:
             if source.device_map is None and source.quantization is None and torch.accelerator.is_available():
                 model = model.to(torch.accelerator.current_accelerator())
         return model
+
+    def tokens(self, texts: list[str], *, special: bool) -> list[Sequence[int]]:
+        """Return the tokens of texts; `special` adds those that the tokenizer puts around a text."""
+        fast = getattr(self.tokenizer, "backend_tokenizer", None)
+        if fast is None:
+            found: list[Sequence[int]] = self.tokenizer(texts, add_special_tokens=special, verbose=False)[
+                "input_ids"
+            ]
+            return found
+        fast.no_truncation()
+        fast.no_padding()
+        return [each.ids for each in fast.encode_batch_fast(texts, add_special_tokens=special)]
 
     def identity(self, model: Any) -> str:
         """Return the model's name, its commit where it is known, and the type of its weights."""

@@ -1,13 +1,11 @@
 """Exact log-probabilities of token sequences after prompts: each prompt is read once, all sequences in one pass behind it.
 
-Decoders read what the prompts of a batch begin with once, then what is left of each, and keep the keys and values. Behind
-them the tree of all sequences is one row of tokens in which a token attends to the prompt and to the tokens that lead to
-it, and stands at the position that it has in its own sequence. Encoders read the prompts once; the sequences are then one row
-of the decoder, block by block. Not every architecture takes such rows. So each model is first tried on short prompts
+To a decoder the tree of all sequences is one row of tokens behind the prompt, in which a token attends to the prompt and to
+the tokens that lead to it, and stands at the position that it has in its own sequence. Encoders read the prompts once; the
+sequences are then one row of the decoder, block by block. Not every architecture takes such rows. So each model is first tried on short prompts
 against the plain way, one row for each prompt and sequence, and the plain way is used where the two differ.
 """
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.links.label_tokens import Tokens, Tree, common
+from catena.links.label_tokens import Tokens, Tree
 
-__all__ = ["CausalScorer", "Scorer", "Seq2SeqScorer"]
+__all__ = ["Floats", "Scorer", "Seq2SeqScorer", "follow"]
 
 LOGITS_PER_PASS = 1 << 26
 LOGITS_IN_CACHE = 1 << 18
-LEAST_SHARED = 8  # tokens that are worth a pass of their own
 LEAST_STEP = -1e4  # a token's smallest log-probability, so that sums are finite
 TRIED = 8  # sequences of a trial
 TOLERANCE = {"float32": 1e-3, "float64": 1e-3}  # nats; of the coarser types:
@@ -83,9 +80,7 @@ class Scorer(ABC):
                 some = [sequences[n] for n in at[start : start + rows]]
                 logits = self.rows(prompt, some)
                 for n, row in enumerate(some):
-                    found[at[start + n]] = _follow(
-                        logits[n : n + 1, 0], logits[n : n + 1, 1:], Tree([row]), ends
-                    )[0, 0]
+                    found[at[start + n]] = follow(logits[n : n + 1], Tree([row]), ends)[0, 0]
         return found
 
     @abstractmethod
@@ -119,74 +114,6 @@ class Scorer(ABC):
         return torch.where(allowed, 0.0, none).to(self._model.dtype)[:, None]
 
 
-class CausalScorer(Scorer):
-    """For decoders."""
-
-    def __init__(self, model: Any, reach: int | None = None) -> None:
-        super().__init__(model, reach)
-        takes = inspect.signature(model.forward).parameters
-        self._cache = "cache" if "cache" in takes else "past_key_values"
-        self._keeps = "logits_to_keep" in takes
-
-    def together(self, prompts: Sequence[Tokens], sequences: Sequence[Tokens], ends: Sequence[int]) -> Floats:
-        """Score in one pass over all; see `score`."""
-        import torch  # noqa: PLC0415 - heavy
-        from transformers import DynamicCache  # noqa: PLC0415 - heavy
-
-        cache, shared = DynamicCache(), _shared(prompts)
-        if shared:
-            head = self.tensor([prompts[0][:shared]])
-            self._logits(1, input_ids=head, use_cache=True, **{self._cache: cache})
-            _widen(cache, len(prompts))
-        lengths = self.tensor([len(prompt) for prompt in prompts])
-        tails = [prompt[shared:] for prompt in prompts]
-        width = max(map(len, tails))
-        positions = torch.arange(shared, shared + width, device=lengths.device) + (
-            lengths[:, None] - shared - width
-        )
-        real = torch.cat([torch.ones_like(positions[:, :1]).expand(-1, shared) > 0, positions >= shared], 1)
-        first = self._logits(
-            1,
-            input_ids=self.tensor([(0,) * (width - len(tail)) + tail for tail in tails]),
-            attention_mask=real.long(),
-            position_ids=positions.clamp(min=0),
-            use_cache=True,
-            **{self._cache: cache},
-        )[:, 0]
-        found = []
-        for part in self.parts(sequences, len(prompts)):
-            tree = Tree(part)
-            logits = self._behind(cache, real, lengths, tree)
-            found.append(_follow(first, logits, tree, ends))
-            _crop(cache, real.shape[1])
-        return np.concatenate(found, 1)
-
-    def _behind(self, cache: Any, real: Any, lengths: Any, tree: Tree) -> Any:
-        """Return the logits behind each node of a tree that follows what the cache holds."""
-        import torch  # noqa: PLC0415 - heavy
-
-        nodes, rows = len(tree.tokens), len(lengths)
-        paths = self.tensor(tree.paths()).expand(rows, -1, -1)
-        return self._logits(
-            nodes,
-            input_ids=self.tensor([tree.tokens]).expand(rows, -1),
-            attention_mask=self.mask(torch.cat([real[:, None].expand(-1, nodes, -1), paths], 2)),
-            position_ids=lengths[:, None] + self.tensor(tree.depths),
-            use_cache=True,
-            **{self._cache: cache},
-        )
-
-    def rows(self, prompt: Tokens, sequences: Sequence[Tokens]) -> Any:
-        """Return the logits around sequences of one length; see `Scorer.rows`."""
-        ids = self.tensor([prompt + sequence for sequence in sequences])
-        return self._logits(len(sequences[0]) + 1, input_ids=ids, use_cache=False)
-
-    def _logits(self, keep: int, **given: Any) -> Any:
-        """Return the logits of the last positions."""
-        kept = {"logits_to_keep": keep} if self._keeps else {}
-        return self._model(**given, **kept).logits[:, -keep:]
-
-
 class Seq2SeqScorer(Scorer):
     """For encoders with a decoder."""
 
@@ -200,7 +127,7 @@ class Seq2SeqScorer(Scorer):
         for part in self.parts(sequences, len(prompts)):
             starts = [(self._start, *sequence) for sequence in part]
             blocks = Tree(starts, merge=False)
-            kept = [node for node, parent in enumerate(blocks.parents) if parent >= 0]
+            kept = [0] + [node for node, parent in enumerate(blocks.parents) if parent >= 0]
             logits = self._model(
                 encoder_outputs=read,
                 attention_mask=real,
@@ -210,7 +137,7 @@ class Seq2SeqScorer(Scorer):
                 ),
                 use_cache=False,
             ).logits
-            found.append(_follow(logits[:, 0], logits[:, kept], Tree(part, merge=False), ends))
+            found.append(follow(logits[:, kept], Tree(part, merge=False), ends))
         return np.concatenate(found, 1)
 
     def rows(self, prompt: Tokens, sequences: Sequence[Tokens]) -> Any:
@@ -224,57 +151,27 @@ class Seq2SeqScorer(Scorer):
         return int(self._model.config.decoder_start_token_id)
 
 
-def _follow(first: Any, logits: Any, tree: Tree, ends: Sequence[int]) -> Floats:
+def follow(logits: Any, tree: Tree, ends: Sequence[int]) -> Floats:
     """Return the log-probability of each sequence of a tree and an end behind it, [prompts, sequences].
 
     Args:
-        first: The logits of what follows each prompt, [prompts, vocabulary].
-        logits: The logits of what follows each node, [prompts, nodes, vocabulary].
+        logits: The logits of what follows each prompt, then of what follows each node, [prompts, 1 + nodes, vocabulary].
         tree: The sequences.
         ends: The tokens that end one.
     """
-    steps = np.empty((len(first), len(tree.tokens)))
-    begin = [node for node, parent in enumerate(tree.parents) if parent < 0]
-    later = [node for node, parent in enumerate(tree.parents) if parent >= 0]
-    before = [tree.parents[node] for node in later]
-    norms = _norms(logits)
-    steps[:, begin] = _numbers(first[:, [tree.tokens[node] for node in begin]] - _norms(first)[:, None])
-    steps[:, later] = _numbers(logits[:, before, [tree.tokens[node] for node in later]] - norms[:, before])
-    leaves = [[leaf] for leaf in tree.leaves]
-    end = _numbers(logits[:, leaves, list(ends)].float().logsumexp(-1) - norms[:, tree.leaves])
-    sums: Floats = steps @ tree.paths()[tree.leaves].T + end
+    nodes = len(tree.tokens)
+    before = [parent + 1 for parent in tree.parents] + [leaf + 1 for leaf in tree.leaves for _ in ends]
+    found = _logprobs(logits, before, [*tree.tokens, *list(ends) * len(tree.leaves)])
+    end = np.logaddexp.reduce(found[:, nodes:].reshape(len(found), len(tree.leaves), len(ends)), axis=2)
+    sums: Floats = found[:, :nodes] @ tree.paths()[tree.leaves].T + end
     return sums
 
 
-def _norms(logits: Any) -> Any:
-    """Return the log of each softmax's denominator; a few prompts at a time, which the processor's cache holds."""
+def _logprobs(logits: Any, places: list[int], tokens: list[int]) -> Floats:
+    """Return the log-probability of each token at its place; a few prompts at a time, which the processor's cache holds."""
     import torch  # noqa: PLC0415 - heavy
 
     rows = max(1, LOGITS_IN_CACHE // logits[0].numel())
-    return torch.cat([some.float().logsumexp(-1) for some in logits.split(rows)])
-
-
-def _numbers(logprobs: Any) -> Floats:
-    found: Floats = logprobs.clamp(min=LEAST_STEP).cpu().double().numpy()
+    some = [each.float().log_softmax(-1)[:, places, tokens] for each in logits.split(rows)]
+    found: Floats = torch.cat(some).clamp(min=LEAST_STEP).cpu().double().numpy()
     return found
-
-
-def _shared(prompts: Sequence[Tokens]) -> int:
-    """Return how many first tokens to read once for all: each prompt keeps at least its last token to itself."""
-    if len(prompts) == 1:
-        return 0
-    low, high = min(prompts), max(prompts)  # what these two share, all share
-    shared = min(common(low, high), min(map(len, prompts)) - 1)
-    return shared if shared >= LEAST_SHARED else 0
-
-
-def _widen(cache: Any, rows: int) -> None:
-    """Let one row's keys and values stand for many rows; nothing is copied."""
-    for layer in cache.layers:
-        layer.keys, layer.values = (each.expand(rows, -1, -1, -1) for each in (layer.keys, layer.values))
-
-
-def _crop(cache: Any, length: int) -> None:
-    """Forget all keys and values behind the first ones."""
-    for layer in cache.layers:
-        layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]

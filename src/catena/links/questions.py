@@ -76,7 +76,7 @@ class Questions:
 
     def _ids(self, texts: Sequence[str]) -> list[Tokens]:
         special = not self._chat.templated  # a template writes them itself
-        rows = self._checkpoint.tokenizer(list(texts), add_special_tokens=special, verbose=False)["input_ids"]
+        rows = self._checkpoint.tokens(list(texts), special=special)
         return [self._open(row) if special else tuple(row) for row in rows]
 
     def _open(self, ids: Sequence[int]) -> Tokens:

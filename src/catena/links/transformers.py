@@ -5,8 +5,9 @@ ends there; the log-probabilities of a vote are those of the closed label set, s
 """
 
 import asyncio
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import msgspec
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.links.checkpoint import Checkpoint, Source
+from catena.links.decoders import CausalScorer
 from catena.links.identity import fingerprint
-from catena.links.label_scores import CausalScorer, Seq2SeqScorer
+from catena.links.label_scores import Seq2SeqScorer
 from catena.links.label_tokens import Continuations, Spellings
 from catena.links.passes import Passes, free
 from catena.links.questions import Questions
@@ -26,7 +28,10 @@ from catena.types import Answer, Capabilities, Failure, Usage, Vote
 __all__ = ["TransformersLink", "open_link"]
 
 DIGITS = 5  # of a log-probability; the further ones depend on what is in the same batch
-TRIALS = ("What is it?", "What is it, all in all, if you look at the whole of it?")
+TRIALS = tuple(
+    f"Look at the whole of it, all in all, and then say what it is{end}"
+    for end in ("?", " and what it isn't?")
+)
 
 Scores = NDArray[np.float64]
 
@@ -46,8 +51,8 @@ class Settings(Source, frozen=True, kw_only=True, forbid_unknown_fields=True):
     chat: bool = True
     spellings: Spellings = "written"
     context: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 64
-    pass_tokens: Annotated[int, msgspec.Meta(ge=1)] = 4096
+    batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 256
+    pass_tokens: Annotated[int, msgspec.Meta(ge=1)] = 8192
 
 
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "TransformersLink":
@@ -118,7 +123,14 @@ class TransformersLink:
             for at, each in zip(places, scores, strict=True):
                 found[at] = each
         usage = Usage(cost_usd=0.0, latency_ms=(time.perf_counter() - start) * 1000 / len(prompts))
-        return [self._answer(each, usage) for each in found if each is not None]
+        scored = np.array([each for each in found if isinstance(each, np.ndarray)])
+        votes = iter(self._votes(scored.reshape(-1, len(self._labels)), usage))
+        return [
+            msgspec.structs.replace(each, usage=usage, model=self._model)
+            if isinstance(each, Failure)
+            else next(votes)
+            for each in found
+        ]
 
     def _loaded(self) -> Passes:
         """Return the model, which is loaded and tried where it isn't yet."""
@@ -137,13 +149,16 @@ class TransformersLink:
             self._model = self._checkpoint.identity(model)
         return self._passes
 
-    def _answer(self, found: Scores | Failure, usage: Usage) -> Answer:
-        if isinstance(found, Failure):
-            return msgspec.structs.replace(found, usage=usage, model=self._model)
-        if not np.isfinite(found).all():
-            said = "the model's scores are no numbers; try dtype: bfloat16 or float32"
-            return Failure("no_label", said, usage=usage, model=self._model)
-        logprobs = np.minimum(np.round(found - np.logaddexp.reduce(found), DIGITS) + 0.0, 0.0)
-        second, first = np.partition(logprobs, -2)[-2:]
-        label, margin = self._labels[int(logprobs.argmax())], round(float(first - second), DIGITS)
-        return Vote(label, margin, "label_logprobs", tuple(logprobs.tolist()), usage=usage, model=self._model)
+    def _votes(self, scores: Scores, usage: Usage) -> Iterator[Answer]:
+        """Yield an answer for each row of log-probabilities, [rows, labels]."""
+        logprobs = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+        logprobs = np.minimum(np.round(logprobs, DIGITS) + 0.0, 0.0)
+        second, first = np.partition(logprobs, -2)[:, -2:].T
+        margins = np.round(first - second, DIGITS).tolist()
+        for best, margin, each in zip(logprobs.argmax(1).tolist(), margins, logprobs.tolist(), strict=True):
+            if math.isnan(margin):
+                said = "the model's scores are no numbers; try dtype: bfloat16 or float32"
+                yield Failure("no_label", said, usage=usage, model=self._model)
+            else:
+                label = self._labels[best]
+                yield Vote(label, margin, "label_logprobs", tuple(each), usage=usage, model=self._model)
