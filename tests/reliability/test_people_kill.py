@@ -13,8 +13,9 @@ from soak import figure, many
 from chains import finish, labels_of, start
 from people import data_of, person, recorded, text_of
 
-N, WAITING = 120, 60
 KILLS = many(3, 40)
+WAITING = many(60, 240)
+N = 2 * WAITING
 STEPS = (
     "votes written, not committed",
     "writing labels",
