@@ -49,7 +49,7 @@ def data_of(n, **columns):
 
 
 @contextlib.contextmanager
-def at_desk(out, name="Ada", queue=0, seconds=20):
+def at_desk(out, name="Ada", queue=0, seconds=60):
     """Sit down at a run's desk as soon as it has a queue: a seat, the desk, the queue."""
     end = time.monotonic() + seconds
     while not (out / FILE).exists() and time.monotonic() < end:
@@ -78,7 +78,7 @@ class Person(threading.Thread):
         """Label until there are enough."""
         try:
             with at_desk(self._out, self._name) as (seat, _, queue):
-                end = time.monotonic() + 30
+                end = time.monotonic() + 60
                 while len(self.given) < self._count and time.monotonic() < end:
                     claim = seat.next()
                     if claim is None:
@@ -87,6 +87,7 @@ class Person(threading.Thread):
                     assert claim.id not in self.given, f"{claim.id} was asked twice"
                     seat.label(claim.item, self._says(claim), self._note, queue.labels)
                     self.given[claim.id] = self._says(claim)
+                    end = time.monotonic() + 60
         except BaseException as error:  # noqa: BLE001 - for the thread that waits
             self.error = error
 
@@ -97,6 +98,6 @@ def person(out, count, says=lambda claim: "against", name="Ada", note=""):
     who = Person(out, count, says, name, note)
     who.start()
     yield who
-    who.join(30)
+    who.join(100)
     assert who.error is None, who.error
     assert len(who.given) == count
