@@ -1,15 +1,16 @@
 """A link's votes as the ledger holds them: each is checked as it is read."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catena.confidence.block import calibrated
 from catena.ledger.items import Broken
 from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, vote_digest
-from catena.types import Answer
+from catena.types import Answer, Vote
 
 __all__ = ["answers", "decided", "find", "scored"]
 
@@ -36,9 +37,20 @@ def find(connection: sqlite3.Connection, link: int, keys: Sequence[bytes]) -> di
 
 
 def decided(
-    connection: sqlite3.Connection, link: int, labels: Sequence[str], n: int
+    connection: sqlite3.Connection,
+    link: int,
+    labels: Sequence[str],
+    n: int,
+    mean: Mapping[str, float] | None = None,
 ) -> tuple[NDArray[np.bool_], NDArray[np.int16], NDArray[np.float64]]:
     """Return, for one link: which rows have an answer, its label index (-1 for a failure), its confidence.
+
+    Args:
+        connection: Of the ledger.
+        link: Its number.
+        labels: The task's labels.
+        n: Rows.
+        mean: What the link's label distributions are divided by; None where they count as they are.
 
     Raises:
         Broken: A vote is not what was stored.
@@ -49,14 +61,18 @@ def decided(
     index = {name: at for at, name in enumerate(labels)}
     for row, vote in _read(connection, link, n=n):
         asked[row] = True
-        label[row] = index.get(vote[LABEL], -1)
-        if vote[CONFIDENCE] is not None:
-            confidence[row] = vote[CONFIDENCE]
+        named, sure = vote[LABEL], vote[CONFIDENCE]
+        if mean and named is not None:
+            judged = _judged(answer_from(vote), mean)
+            named, sure = (judged.label, judged.confidence) if isinstance(judged, Vote) else (None, None)
+        label[row] = index.get(named, -1)
+        if sure is not None:
+            confidence[row] = sure
     return asked, label, confidence
 
 
 def scored(
-    connection: sqlite3.Connection, link: int, labels: int, n: int
+    connection: sqlite3.Connection, link: int, labels: int, n: int, mean: Mapping[str, float] | None = None
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.float64]]:
     """Return, for one link: log-probabilities of the labels, [n, K], and what each row's vote costs in USD, [n].
 
@@ -67,6 +83,7 @@ def scored(
         link: Its number.
         labels: K; 0 where log-probabilities are not wanted: then there are none.
         n: Rows.
+        mean: As in `decided`.
 
     Raises:
         Broken: A vote is not what was stored.
@@ -76,11 +93,15 @@ def scored(
     for row, vote in _read(connection, link, n=n):
         cost[row] = np.nan if vote[COST] is None else vote[COST]
         if logprobs is not None and vote[LOGPROBS] is not None:
-            logprobs[row] = np.frombuffer(vote[LOGPROBS], "<f8")
+            judged = _judged(answer_from(vote), mean) if mean else None
+            words = judged.logprobs if isinstance(judged, Vote) else None
+            logprobs[row] = np.frombuffer(vote[LOGPROBS], "<f8") if words is None else _numbers(words)
     return logprobs, cost
 
 
-def answers(connection: sqlite3.Connection, link: int) -> Iterator[tuple[int, str, Answer, bool]]:
+def answers(
+    connection: sqlite3.Connection, link: int, mean: Mapping[str, float] | None = None
+) -> Iterator[tuple[int, str, Answer, bool]]:
     """Yield (row, id, answer, whether it is the first row with this answer) of a link in row order.
 
     Raises:
@@ -91,8 +112,17 @@ def answers(connection: sqlite3.Connection, link: int) -> Iterator[tuple[int, st
     more, tables = ", votes.vote, items.id", "JOIN items USING (row)"
     for row, values, vote, name in _read(connection, link, more=more, tables=tables):
         byte, bit = vote >> 3, 1 << (vote & 7)
-        yield row, name, answer_from(values), not seen[byte] & bit
+        yield row, name, _judged(answer_from(values), mean), not seen[byte] & bit
         seen[byte] |= bit
+
+
+def _judged(answer: Answer, mean: Mapping[str, float] | None) -> Answer:
+    """Return an answer as it counts in decisions."""
+    return calibrated(answer, mean) if mean and isinstance(answer, Vote) else answer
+
+
+def _numbers(words: Sequence[float | None]) -> list[float]:
+    return [np.nan if word is None else word for word in words]
 
 
 def _read(
