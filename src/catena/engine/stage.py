@@ -288,5 +288,9 @@ def _without_confidence(link: Link) -> str:
     """Say why votes of a link have no confidence, and where a task can have one from."""
     source = link.capabilities.confidence
     lacks = LACKS.get(source, "gives no log-probabilities")
-    way = "; `confidence: samples` gets one" if link.capabilities.endpoint and source not in LACKS else ""
+    way = (
+        "; `confidence: auto` finds a way to one"
+        if link.capabilities.endpoint and source not in LACKS
+        else ""
+    )
     return f"link '{link.name}' {lacks}: such votes have no confidence and rank lowest{way}."
