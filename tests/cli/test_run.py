@@ -1,6 +1,8 @@
 """catena run, status, results and check over a replayed run: what they refuse, and what they say."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,8 @@ from catena.cli import main
 from catena.cli.watch import Watcher, _clock, _seconds_left
 from catena.engine.progress import LinkProgress, Progress
 from catena.ledger import RunLock
+from catena.testing.provider import FakeProvider
+from chains import chain_text, openai, rows_of, texts
 from tables import vote, write_votes
 
 LINKS = ("small", "big")
@@ -115,3 +119,53 @@ def test_the_time_left_is_that_of_the_slowest_link():
     assert watcher._left() == pytest.approx(80.0)
     assert _seconds_left(LinkProgress("done", "m", 5, answered=5), None) == 0.0
     assert (_clock(None), _clock(80.0), _clock(3700.0)) == ("-", "1:20", "1:01:40")
+
+
+def test_a_check_shows_what_servers_give_and_recommends(tmp_path, monkeypatch, capsys):
+    """One table for people: log-probabilities, where labels part, limits, price; with --json all that was found."""
+    monkeypatch.chdir(tmp_path)
+    labels = ["pro-war", "pro-peace", "neutral"]
+    serves = ["tokenize", "json_schema", "prompt_logprobs"]
+    with (
+        FakeProvider(labels=labels, serves=serves, rate=500, burst=500, quirk="vllm") as local,
+        FakeProvider(labels=labels, no_logprobs=True) as silent,
+    ):
+        links = (
+            openai(local, price={"input": 0.15, "output": 0.6}),
+            openai(silent, "quiet", confidence="auto"),
+        )
+        Path("task.yaml").write_text(chain_text(*links, labels=labels, data={"id": "id"}))
+        rows_of(texts(4)).to_csv("data.csv", index=False)
+        assert main(["check", "task.yaml", "data.csv"]) == 0
+        out = capsys.readouterr().out
+        assert main(["check", "task.yaml", "data.csv", "--json"]) == 0
+        small, quiet = json.loads(capsys.readouterr().out)["links"]
+    for line in (
+        r"log-probabilities +yes, 20 a token +no",
+        r"labels part at +tokens 1 to 3 +-",
+        r"share a first token +pro-war, pro-peace +-",
+        r"JSON schema +yes +no",
+        r"scores labels itself +whole labels +no",
+        r"its limits +500 requests +not said",
+        r"USD per 1M tokens +0.15 in, 0.6 out +free",
+        r"best confidence +confidence: logprobs +confidence: samples",
+    ):
+        assert re.search(line, out), line
+    assert "recommended: confidence: samples (its server answers without log-probabilities)" in out
+    assert small["gives"]["tokens"]["pro-war"] == ["pro", "-", "war"]
+    assert small["gives"]["scoring"] == ["likelihood"]
+    assert [each["outcome"] for each in quiet["recommended"]["tried"]] == ["gives_none", "gives"]
+
+
+def test_a_status_says_where_confidences_come_from(tmp_path, monkeypatch, capsys):
+    """What a run resolved is shown, and is in the document."""
+    monkeypatch.chdir(tmp_path)
+    with FakeProvider(labels=["favor", "against"], no_logprobs=True) as provider:
+        text = chain_text(openai(provider, confidence="auto"), labels=["favor", "against"], data={"id": "id"})
+        Path("task.yaml").write_text(text)
+        rows_of(texts(4)).to_csv("data.csv", index=False)
+        assert main(["run", "task.yaml", "data.csv", "--out", "run", "--json"]) == 0
+        (link,) = json.loads(capsys.readouterr().out)["links"]
+    assert (link["confidence"], link["resolution"]["by"]) == ("samples", "probe")
+    assert main(["status", "run"]) == 0
+    assert "confidence from samples" in capsys.readouterr().out

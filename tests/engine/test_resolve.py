@@ -196,3 +196,25 @@ def test_until_it_is_found_out_it_is_a_link_with_log_probabilities():
         links = [open_link(task.chain[0], task) for task in (open_, plain)]
     assert links[0].fingerprint == links[1].fingerprint
     assert links[0].capabilities == links[1].capabilities
+
+
+def test_a_pilot_finds_it_out_for_the_run(tmp_path):
+    """Votes that a pilot asked for are the run's: nothing is found out or bought twice."""
+    with FakeProvider(labels=list(LABELS), no_logprobs=True) as provider:
+        task = auto(provider, samples=2)
+        Run(task, rows_of(texts(6)), tmp_path / "r").ask(range(6), ["small"])
+        calls = len(provider.calls())
+        execute(task, rows_of(texts(6)), tmp_path / "r")
+        assert len(provider.calls()) == calls == 3 + 6 + 12
+    assert sources(tmp_path / "r") == {"samples"}
+
+
+def test_codes_that_the_task_asks_for_are_the_first_rung(tmp_path):
+    """They need log-probabilities; where there are none, the next rungs go without them."""
+    with FakeProvider(lambda _: Reply("A"), labels=list(LABELS)) as provider:
+        execute(auto(provider, codes=True), rows_of(texts(4)), tmp_path / "coded")
+    assert resolution(tmp_path / "coded")["source"] == "code_logprobs"
+    assert sources(tmp_path / "coded") == {"code_logprobs"}
+    with FakeProvider(labels=list(LABELS), no_logprobs=True) as provider:
+        execute(auto(provider, codes=True), rows_of(texts(4)), tmp_path / "silent")
+    assert sources(tmp_path / "silent") == {"samples"}

@@ -195,7 +195,7 @@ def test_shares_with_few_values(tmp_path):
     [
         (
             {},
-            "gives no log-probabilities: such votes have no confidence and rank lowest; `confidence: samples` gets one.",
+            "gives no log-probabilities: such votes have no confidence and rank lowest; `confidence: auto` finds a way to one.",
         ),
         (
             {"confidence": "verbalised"},

@@ -215,6 +215,10 @@ BROKEN = {
     "a vote's logprobs are one per label: 1 for 2": said(logprobs=(-1.0,)),
     "a vote's logprobs are finite and at most 0, or None: 0.7": said(logprobs=(0.7, -1.0)),
     "a vote's logprobs are finite and at most 0, or None: -inf": said(logprobs=(-0.0, -math.inf)),
+    "a vote's bounds are one pair per label": said(lower=(0.5,), upper=(0.8,)),
+    "a label's probability lies within its bounds: 0.778801 is not from 0.9 to 1.0": said(
+        lower=(0.9, 0.0), upper=(1.0, 0.1)
+    ),
     "usage.prompt_tokens is a count from 0: -1": said(usage=Usage(-1)),
     "usage.cost_usd is None or USD from 0: nan": said(usage=Usage(cost_usd=math.nan)),
     "usage.latency_ms is a finite number": said(usage=Usage(latency_ms=math.inf)),

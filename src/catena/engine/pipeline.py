@@ -276,6 +276,7 @@ class Pipeline:
                 progress=self.progress.links[at],
                 warn=self.progress.warnings.append,
                 fail=self._fail,
+                mean=None if self._alone else self._ledger.mean(self._numbers[at]),
             )
             for at, link in enumerate(self._links)
         ]

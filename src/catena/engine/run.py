@@ -8,12 +8,14 @@ import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from catena import __version__
+from catena.confidence.block import block_mean
 from catena.data.rows import Rows, read_rows
 from catena.engine.budget import Budget, BudgetError
 from catena.engine.people import finish_without, revise
@@ -31,11 +33,12 @@ from catena.engine.resolve import (
 from catena.engine.results import LABELS_FILE, labels_digest, write_labels
 from catena.engine.routes import check_links
 from catena.engine.templates import check_templates
-from catena.errors import ChangedError, InputError
+from catena.errors import ChangedError, InputError, LinkError
 from catena.ledger import FILE, Ledger, RunLock
 from catena.links import open_link
 from catena.prompts import examples_key, with_examples
 from catena.task import LinkSpec, TaskSpec
+from catena.types import Vote
 
 __all__ = ["Outcome", "Run", "go_on", "task_of"]
 
@@ -145,6 +148,8 @@ class Run:
                 ledger.put(task=msgspec.to_builtins(self.task))
             for link in asked:
                 link.ready()
+            self._calibrate(ledger, links, watch)
+            asked = [link for link in self.links if link.name in links]
             pipeline = Pipeline(self.task, self._judge, asked, numbers, ledger, pilot=rows)
             pipeline.progress.warnings += self._told
             if watch:
@@ -153,6 +158,36 @@ class Run:
                 _run_async(pipeline.run())
             finally:
                 self.links = [open_link(spec, self.task) for spec in self.task.chain]  # those were closed
+
+    def _calibrate(self, ledger: Ledger, links: Sequence[str], watch: Watch | None) -> None:
+        """Get the votes on the first rows from links that are calibrated by them, and keep their mean distributions."""
+        known, means = ledger.links(), {}
+        for at, spec in enumerate(self.task.chain):
+            size = spec.options.get("calibrate")
+            if not size or spec.name not in links:
+                continue
+            number, n = known[spec.name][0], ledger.items_count()
+            rows = range(min(size, n))
+            if not ledger.asked(number, n)[: len(rows)].all():
+                block = Pipeline(self.task, self._judge, [self.links[at]], [number], ledger, pilot=rows)
+                if watch:
+                    watch(block.progress)
+                _run_async(block.run())
+                self.links[at] = open_link(spec, self.task)  # it was closed
+            means[str(number)] = self._mean(ledger, number, len(rows), spec.name)
+        if means != (ledger.get("means") or {}):
+            ledger.put(means=means)
+
+    def _mean(self, ledger: Ledger, number: int, rows: int, name: str) -> dict[str, float]:
+        answers = takewhile(lambda each: each[0] < rows, ledger.answers(number, given=True))
+        votes = [answer for _, _, answer, _ in answers if isinstance(answer, Vote)]
+        mean = block_mean(votes, list(self.task.labels))
+        if not mean:
+            raise LinkError(
+                f"link '{name}': calibrate: none of its votes on the first {rows:,} rows has log-probabilities.",
+                "Leave out calibrate, or give the link another confidence.",
+            )
+        return mean
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Ledger]:
@@ -188,6 +223,7 @@ class Run:
         if without_people:
             finish_without(self.folder, self.links)
         try:
+            self._calibrate(ledger, [link.name for link in self.links], watch)
             reused = self._get_votes(ledger, numbers, watch)
         except BaseException as error:
             with contextlib.suppress(sqlite3.Error):  # as on a full disk, which is what the error is about
@@ -318,6 +354,7 @@ class Run:
             msgspec.to_builtins(task.calibrated),
             task.seed,
             msgspec.to_builtins(task.data),
+            *[[spec.name, size] for spec in task.chain if (size := spec.options.get("calibrate"))],
         ]
         return hashlib.blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()
 

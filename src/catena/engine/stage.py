@@ -2,13 +2,14 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catena.confidence.block import calibrated
 from catena.engine.asker import Asker, Question
 from catena.engine.health import Health
 from catena.engine.inbox import Inbox, Queue
@@ -63,6 +64,7 @@ class Stage:
         progress: Counts.
         warn: Takes a line for the user.
         fail: Takes an error that makes the link unusable as a whole; it stops the run.
+        mean: What the link's label distributions are divided by; None where they count as they are.
 
     Attributes:
         waiting: The rows that wait for the answer to a key.
@@ -82,7 +84,9 @@ class Stage:
         progress: LinkProgress,
         warn: Callable[[str], None],
         fail: Callable[[CatenaError], None],
+        mean: Mapping[str, float] | None = None,
     ) -> None:
+        self._mean = mean
         self.inbox = inbox
         self.progress = progress
         self._link = link
@@ -247,6 +251,8 @@ class Stage:
         if answer.confidence is None and not self._warned:
             self._warned = True
             self._warn(_without_confidence(self._link))
+        if self._mean:
+            answer = calibrated(answer, self._mean)
         label = self._labels.get(answer.label, -1)
         self._decide(row, Said(label, answer.confidence, answer.logprobs, usd))
 
@@ -288,5 +294,9 @@ def _without_confidence(link: Link) -> str:
     """Say why votes of a link have no confidence, and where a task can have one from."""
     source = link.capabilities.confidence
     lacks = LACKS.get(source, "gives no log-probabilities")
-    way = "; `confidence: samples` gets one" if link.capabilities.endpoint and source not in LACKS else ""
+    way = (
+        "; `confidence: auto` finds a way to one"
+        if link.capabilities.endpoint and source not in LACKS
+        else ""
+    )
     return f"link '{link.name}' {lacks}: such votes have no confidence and rank lowest{way}."

@@ -2,15 +2,16 @@
 
 import sqlite3
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catena.confidence.block import calibrated
 from catena.ledger.items import Broken
 from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, vote_digest
-from catena.types import Answer
+from catena.types import Answer, Vote
 
 __all__ = ["answers", "answers_about", "decided", "find", "scored", "told"]
 
@@ -42,6 +43,7 @@ def decided(
     link: int,
     labels: Sequence[str],
     n: int,
+    mean: Mapping[str, float] | None = None,
     chance: NDArray[np.float64] | None = None,
     cost: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.bool_], NDArray[np.int16], NDArray[np.float64]]:
@@ -50,8 +52,9 @@ def decided(
     Args:
         connection: Of the ledger.
         link: Its number.
-        labels: The labels, in the order of the indices.
+        labels: The task's labels, in the order of the indices.
         n: Rows.
+        mean: What the link's label distributions are divided by; None where they count as they are.
         chance: Full of NaN; filled with the link's probability of its label where it gives one, [n].
         cost: Likewise, with what each answer cost in USD where that is known, [n]. A vote that rows share costs each all.
 
@@ -64,20 +67,26 @@ def decided(
     index = {name: at for at, name in enumerate(labels)}
     for row, vote in _read(connection, link, n=n):
         asked[row] = True
-        label[row] = at = index.get(vote[LABEL], -1)
-        if vote[CONFIDENCE] is not None:
-            confidence[row] = vote[CONFIDENCE]
+        named, sure, words = vote[LABEL], vote[CONFIDENCE], None
+        if mean and named is not None:
+            judged = _judged(answer_from(vote), mean)
+            named, sure = (judged.label, judged.confidence) if isinstance(judged, Vote) else (None, None)
+            words = judged.logprobs if isinstance(judged, Vote) else None
+        label[row] = at = index.get(named, -1)
+        if sure is not None:
+            confidence[row] = sure
         if cost is not None and vote[COST] is not None:
             cost[row] = vote[COST]
         if chance is not None and at >= 0 and vote[LOGPROBS] is not None:
-            chance[row] = _FLOAT.unpack_from(vote[LOGPROBS], 8 * at)[0]
+            said = _FLOAT.unpack_from(vote[LOGPROBS], 8 * at)[0] if words is None else words[at]
+            chance[row] = np.nan if said is None else said
     if chance is not None:
         np.minimum(np.exp(chance, out=chance), 1.0, out=chance)
     return asked, label, confidence
 
 
 def scored(
-    connection: sqlite3.Connection, link: int, labels: int, n: int
+    connection: sqlite3.Connection, link: int, labels: int, n: int, mean: Mapping[str, float] | None = None
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.float64]]:
     """Return, for one link: log-probabilities of the labels, [n, K], and what each row's vote costs in USD, [n].
 
@@ -88,6 +97,7 @@ def scored(
         link: Its number.
         labels: K; 0 where log-probabilities are not wanted: then there are none.
         n: Rows.
+        mean: As in `decided`.
 
     Raises:
         Broken: A vote is not what was stored.
@@ -97,11 +107,15 @@ def scored(
     for row, vote in _read(connection, link, n=n):
         cost[row] = np.nan if vote[COST] is None else vote[COST]
         if logprobs is not None and vote[LOGPROBS] is not None:
-            logprobs[row] = np.frombuffer(vote[LOGPROBS], "<f8")
+            judged = _judged(answer_from(vote), mean) if mean else None
+            words = judged.logprobs if isinstance(judged, Vote) else None
+            logprobs[row] = np.frombuffer(vote[LOGPROBS], "<f8") if words is None else _numbers(words)
     return logprobs, cost
 
 
-def answers(connection: sqlite3.Connection, link: int) -> Iterator[tuple[int, str, Answer, bool]]:
+def answers(
+    connection: sqlite3.Connection, link: int, mean: Mapping[str, float] | None = None
+) -> Iterator[tuple[int, str, Answer, bool]]:
     """Yield (row, id, answer, whether it is the first row with this answer) of a link in row order.
 
     Raises:
@@ -112,29 +126,57 @@ def answers(connection: sqlite3.Connection, link: int) -> Iterator[tuple[int, st
     more, tables = ", votes.vote, items.id", "JOIN items USING (row)"
     for row, values, vote, name in _read(connection, link, more=more, tables=tables):
         byte, bit = vote >> 3, 1 << (vote & 7)
-        yield row, name, answer_from(values), not seen[byte] & bit
+        yield row, name, _judged(answer_from(values), mean), not seen[byte] & bit
         seen[byte] |= bit
 
 
-def answers_about(connection: sqlite3.Connection, link: int, rows: Sequence[int]) -> dict[int, Answer]:
+def answers_about(
+    connection: sqlite3.Connection, link: int, rows: Sequence[int], mean: Mapping[str, float] | None = None
+) -> dict[int, Answer]:
     """Return what a link said about some rows, by row; those that it was not asked about are missing.
+
+    Args:
+        connection: Of the ledger.
+        link: Its number.
+        rows: The rows.
+        mean: As in `decided`.
 
     Raises:
         Broken: A vote is not what was stored.
     """
-    return {row: answer_from(values) for row, values in _read(connection, link, rows=rows)}
+    found = _read(connection, link, rows=rows)
+    return {row: _judged(answer_from(values), mean) for row, values in found}
 
 
 def told(
-    connection: sqlite3.Connection, link: int, rows: Sequence[int]
+    connection: sqlite3.Connection, link: int, rows: Sequence[int], mean: Mapping[str, float] | None = None
 ) -> Iterator[tuple[int, str | None, float | None, str | None]]:
     """Yield (row, label, confidence, reason of a failure) of those of some rows that a link has said something about.
+
+    Args:
+        connection: Of the ledger.
+        link: Its number.
+        rows: The rows.
+        mean: As in `decided`.
 
     Raises:
         Broken: A vote is not what was stored.
     """
     for row, values in _read(connection, link, rows=rows):
-        yield row, values[LABEL], values[CONFIDENCE], values[REASON]
+        judged = _judged(answer_from(values), mean) if mean else None
+        if isinstance(judged, Vote):
+            yield row, judged.label, judged.confidence, None
+        else:
+            yield row, values[LABEL], values[CONFIDENCE], values[REASON]
+
+
+def _judged(answer: Answer, mean: Mapping[str, float] | None) -> Answer:
+    """Return an answer as it counts in decisions."""
+    return calibrated(answer, mean) if mean and isinstance(answer, Vote) else answer
+
+
+def _numbers(words: Sequence[float | None]) -> list[float]:
+    return [np.nan if word is None else word for word in words]
 
 
 def _read(

@@ -17,7 +17,6 @@ from catena.types import Answer, Failure, Link, Vote
 __all__ = ["AUTO", "Climb", "Tried", "climb", "has_rungs", "is_open", "with_options"]
 
 AUTO = "auto"
-OF_SAMPLES = "samples"
 FEWER = 5
 """Alternatives that servers allow which refuse the usual number of them."""
 
@@ -85,9 +84,13 @@ def is_open(spec: LinkSpec) -> bool:
 
 
 def with_options(spec: LinkSpec, options: Mapping[str, Any]) -> LinkSpec:
-    """Return a link's entry with these options; how many samples it says only where there are any."""
-    sampled = options.get("confidence") == OF_SAMPLES
-    kept = {key: value for key, value in spec.options.items() if sampled or key != OF_SAMPLES}
+    """Return a link's entry with these options, without those that go with another confidence."""
+    goes_with = {"samples": "samples", "codes": "logprobs"}
+    kept = {
+        key: value
+        for key, value in spec.options.items()
+        if key not in goes_with or options.get("confidence") == goes_with[key]
+    }
     return LinkSpec(spec.name, spec.kind, {**kept, **options})
 
 
@@ -115,7 +118,7 @@ async def climb(spec: LinkSpec, task: TaskSpec, ask: Ask) -> Climb:
         if link is not None:
             tried.append(_outcome(rung, await ask(link)))
             if tried[-1].outcome == "gives":
-                return Climb(rung.options, rung.source, _why(tried), tried)
+                return Climb(rung.options, link.capabilities.confidence, _why(tried), tried)
         if rung is CODES and any(each.outcome == "leaves_open" for each in tried):
             at = next(each for each in tried if each.outcome == "leaves_open")
             return Climb(at.options, LABELS.source, "its server gives log-probabilities", tried)
@@ -158,7 +161,8 @@ def _outcome(rung: Rung, answers: Sequence[Answer]) -> Tried:
         return Tried(rung.options, "refused" if refused else "no_label", said[0].rstrip("."))
     if 2 * len(sure) < len(votes):
         return Tried(rung.options, "gives_none", _lacks(rung))
-    if rung.source == LABELS.source and 2 * sum(each == 0.0 for each in sure) > len(sure):
+    of_labels = all(vote.source == LABELS.source for vote in votes)
+    if of_labels and 2 * sum(each == 0.0 for each in sure) > len(sure):
         return Tried(rung.options, "leaves_open", "its labels' tokens leave open which label is best")
     return Tried(rung.options, "gives", f"{len(sure)} of {len(votes)} votes have a confidence")
 

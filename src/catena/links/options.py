@@ -44,6 +44,8 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
             `verbalised` by the model beside its label; `auto`: the best of these that its server allows, found out before
             the first row. Log-probabilities, where the provider gives them, unless said.
         samples: How many, with `confidence: samples`; 5 unless said.
+        calibrate: Of how many of the first rows the mean label distribution is what every distribution is divided by; the
+            votes stay as they are (see `confidence.block`).
     """
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
@@ -62,6 +64,7 @@ class CallOptions(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields
     think: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
     confidence: Literal["logprobs", "samples", "verbalised", "auto"] | None = None
     samples: Annotated[int, msgspec.Meta(ge=2, le=100)] | None = None
+    calibrate: Annotated[int, msgspec.Meta(ge=10, le=100_000)] | None = None
 
     def prompter(self, task: TaskSpec, where: str) -> Prompter:
         """Return what renders the link's questions."""
@@ -137,6 +140,11 @@ def read_options(spec: LinkSpec, to: type[T], owned: Sequence[str], example: str
         raise TaskError(
             f"{where}: think: a batch asks each question once, and thoughts need a second turn.",
             "Leave out mode: batch or think.",
+        )
+    if options.calibrate is not None and options.verbalised:
+        raise TaskError(
+            f"{where}: calibrate: a verbalised probability is of one label, and all are needed.",
+            "Leave out calibrate, or take another confidence.",
         )
     _check_samples(options, where)
     if options.temperature is None:

@@ -158,7 +158,8 @@ class ServerScorer:
             said = _decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return bad_body(error, raw, latency)
-        answer = score(said)
+        # What the answer says is not read; that it was refused or filtered is.
+        answer = (said.choices[0].failure("said") if said.choices else None) or score(said)
         text = (said.choices[0].message.content or "") if said.choices else ""
         return msgspec.structs.replace(
             answer, text=text, usage=self._usage(said, latency), model=said.fingerprint

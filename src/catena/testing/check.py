@@ -25,6 +25,7 @@ ODD_TEXTS = {
 }
 MOST_ASKED = 8  # calls of the same kind, as they may cost money
 MOST_BATCH = 1024
+ROUNDING = 1e-6
 SHOWN = 100
 
 
@@ -263,6 +264,26 @@ class _LinkCheck:
                 each is None or (_is_finite(each) and each <= 0),
                 "a vote's logprobs are finite and at most 0, or None",
                 each,
+            )
+
+        self.bounds(vote)
+
+    def bounds(self, vote: Vote) -> None:
+        """Check that the probability of each label lies within its bounds, where a vote has them."""
+        if vote.lower is None and vote.upper is None:
+            return
+        lower, upper, said = vote.lower or (), vote.upper or (), vote.logprobs or ()
+        self.need(
+            len(lower) == len(upper) == len(said),
+            "a vote's bounds are one pair per label, beside its logprobs",
+            f"{len(lower)} and {len(upper)} for {len(said)} labels",
+        )
+        for low, logprob, high in zip(lower, said, upper, strict=True):
+            mass = 0.0 if logprob is None else math.exp(logprob)
+            self.need(
+                0.0 <= low <= mass + ROUNDING and mass - ROUNDING <= high <= 1.0,
+                "a label's probability lies within its bounds",
+                f"{mass:.6g} is not from {low!r} to {high!r}",
             )
 
     def failure(self, failure: Failure) -> None:
