@@ -277,6 +277,16 @@ def test_no_key_comes_out(package, variable, monkeypatch, tmp_path, capfd, caplo
     assert KEY not in "".join(said)
 
 
+def test_the_usual_key_goes_to_its_provider_only(package, monkeypatch):
+    """Another address gets one only where the task names its variable."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with FakeProvider(labels=list(LABELS), api_key=KEY) as provider:
+        with pytest.raises(LinkError, match=r"HTTP 401.*api_key_env"):
+            ask(link_to(provider), "What?")
+        (answer,) = ask(link_to(provider, api_key_env="OPENAI_API_KEY"), "What?")
+    assert isinstance(answer, Vote)
+
+
 def test_it_is_quiet(package, monkeypatch):
     """Telemetry and callbacks are off, its retries too, and clients of its own stay where they are sent."""
     with FakeProvider(labels=list(LABELS)) as provider:
