@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import time
 import types
 import urllib.error
 import urllib.request
@@ -77,7 +78,12 @@ def stand_in():
         )
         try:
             with opener.open(request, timeout=timeout) as answer:
-                return Answer(answer.read(), dict(answer.headers))
+                said, until = b"", time.monotonic() + timeout
+                while piece := answer.read1(1 << 16):
+                    said += piece
+                    if time.monotonic() > until:
+                        raise TimeoutError
+                return Answer(said, dict(answer.headers))
         except urllib.error.HTTPError as error:
             said = (
                 json.loads(error.read() or b"{}").get("error", {}).get("message", f"Error code: {error.code}")
