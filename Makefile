@@ -22,6 +22,9 @@ export CATENA_SERVERS ?= $(abspath ../shared/servers)
 export CATENA_TINY_LLM ?= $(abspath ../shared/tiny_llm)
 endif
 
+# Many tests wait for processes and servers: two at a time take little more than half the time.
+JOBS ?= 2
+
 # The matrices are small: further threads spin while they wait for each other, ten times slower on a busy machine.
 export OPENBLAS_NUM_THREADS ?= 1
 
@@ -31,7 +34,7 @@ demo: $(VENV)/.demo
 	$(BIN)/catena demo --out demo-run
 
 test: lint $(VENV)/.torch $(VENV)/.browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 soak: $(VENV)/.test
 	CATENA_SOAK=1 $(BIN)/python -m pytest tests/reliability --timeout 7200
