@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import time
 import types
 import urllib.error
 import urllib.request
@@ -77,7 +78,12 @@ def stand_in():
         )
         try:
             with opener.open(request, timeout=timeout) as answer:
-                return Answer(answer.read(), dict(answer.headers))
+                said, until = b"", time.monotonic() + timeout
+                while piece := answer.read1(1 << 16):
+                    said += piece
+                    if time.monotonic() > until:
+                        raise TimeoutError
+                return Answer(said, dict(answer.headers))
         except urllib.error.HTTPError as error:
             said = (
                 json.loads(error.read() or b"{}").get("error", {}).get("message", f"Error code: {error.code}")
@@ -275,6 +281,16 @@ def test_no_key_comes_out(package, variable, monkeypatch, tmp_path, capfd, caplo
             assert all(KEY.encode() not in path.read_bytes() for path in out.rglob("*") if path.is_file())
     said += [*capfd.readouterr(), caplog.text]
     assert KEY not in "".join(said)
+
+
+def test_the_usual_key_goes_to_its_provider_only(package, monkeypatch):
+    """Another address gets one only where the task names its variable."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with FakeProvider(labels=list(LABELS), api_key=KEY) as provider:
+        with pytest.raises(LinkError, match=r"HTTP 401.*api_key_env"):
+            ask(link_to(provider), "What?")
+        (answer,) = ask(link_to(provider, api_key_env="OPENAI_API_KEY"), "What?")
+    assert isinstance(answer, Vote)
 
 
 def test_it_is_quiet(package, monkeypatch):

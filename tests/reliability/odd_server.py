@@ -11,7 +11,7 @@ class OddServer:
     """Answers each POST as told, from `with` to its end.
 
     Args:
-        answer: Takes a request's headers and body; returns status, headers and body.
+        answer: Takes a request's headers, with its path and query as `:path`, and its body; returns status, headers and body.
 
     Attributes:
         requests: Headers and body of every request, GET ones too.
@@ -27,8 +27,9 @@ class OddServer:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                outer.requests.append((dict(self.headers), body))
-                status, headers, said = answer(dict(self.headers), body)
+                sent = {**self.headers, ":path": self.path}
+                outer.requests.append((sent, body))
+                status, headers, said = answer(sent, body)
                 self.send_response(status)
                 for name, value in {"content-type": "application/json", **headers}.items():
                     self.send_header(name, value)

@@ -122,8 +122,76 @@ def test_no_key_comes_out(tmp_path, fault):
     )
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirects_are_not_followed(tmp_path, status):
+SHOWN = {
+    "error": lambda shown: (400, {"x-echo": shown}, json.dumps({"error": {"message": shown}}).encode()),
+    "refused": lambda shown: (401, {}, json.dumps({"error": {"message": shown}}).encode()),
+    "overloaded": lambda shown: (503, {"retry-after": "0"}, shown.encode()),
+    "answer": lambda shown: (200, {}, completion(shown)),
+    "model": lambda shown: (200, {}, completion("favor", message={"role": "assistant", "content": "favor"}, finish_reason=shown)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+@pytest.mark.parametrize("fault", list(SHOWN)[: many(2, len(SHOWN))])
+def test_no_key_of_headers_and_query_comes_out(tmp_path, kind, fault):
+    """Keys that go along in headers and in the address are hidden as the key itself is, wherever a server shows them."""
+
+    def answer(headers, body):
+        shown = f"{headers[':path']} {headers.get('x-gate-token')} {headers.get('api-key')}"
+        return SHOWN[fault](shown)
+
+    variables = CANARIES | {
+        "CANARY_THREE": "Bearer gate/canary-three+77=",
+        "CANARY_FOUR": "sig+canary/four=8",
+    }
+    with OddServer(answer) as server:
+        link = openai(server, "small", api_key_env="CANARY_ONE", key_header="api-key", timeout=5.0) | {
+            "kind": kind,
+            "headers": {"X-Gate-Token": "$CANARY_THREE"},
+            "query": {"sig": "$CANARY_FOUR", "api-version": "2024-10-21"},
+        }
+        (tmp_path / "task.yaml").write_text(chain_text(link, data={"id": "id"}))
+        rows_of(texts(3)).to_csv(tmp_path / "rows.csv", index=False)
+        said, out = [], tmp_path / "r"
+        for line in (
+            ["--debug", "run", tmp_path / "task.yaml", tmp_path / "rows.csv", "--out", out],
+            ["--debug", "--json", "check", tmp_path / "task.yaml", tmp_path / "rows.csv"],
+            ["results", out, "--votes", tmp_path / "votes"],
+        ):
+            process = start(*line, **variables)
+            said.append(Path(f"/proc/{process.pid}/cmdline").read_bytes().decode())
+            code, stdout, stderr = finish(process, timeout=120)
+            assert code in {0, 1, 2, 3}, stderr
+            said += [stdout, stderr]
+        sent = server.requests[0][0]
+    low = {name.lower(): text for name, text in sent.items()}
+    assert low["x-gate-token"] == variables["CANARY_THREE"]
+    assert "canary" in low[":path"]
+    content = [place.read_bytes() for place in files_under(tmp_path)] + [text.encode() for text in said]
+    for secret in ("canary-three", "canary/four", "canary%2Ffour", "canary/7f3a9", "canary%2F7f3a9"):
+        assert not [each for each in content if secret.encode() in each], secret
+
+
+@pytest.mark.parametrize(
+    "address", ["https://me:sk-canary-second.e1c07@host/v1", "https://host/v1?key=sk-canary-second.e1c07"]
+)
+def test_an_address_with_a_key_is_refused(tmp_path, address):
+    """Before a run is begun, in a line that does not show it; so no ledger keeps it."""
+    link = {"name": "small", "kind": "openai", "model": "m", "price": "free", "base_url": address}
+    (tmp_path / "task.yaml").write_text(chain_text(link, labels=LABELS))
+    rows_of(texts(3)).to_csv(tmp_path / "rows.csv", index=False)
+    command = ["--debug", "run", tmp_path / "task.yaml", tmp_path / "rows.csv", "--out", tmp_path / "r"]
+    code, out, err = finish(start(*command))
+    assert code == 2
+    assert "base_url" in err
+    assert hits(out, err) == []
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [*[("openai", status) for status in (301, 302, 303, 307, 308)], ("anthropic", 307)]
+)
+def test_redirects_are_not_followed(tmp_path, kind, status):
     """A provider that points elsewhere is a failure; the other server is never asked, so it never sees the key."""
     with (
         OddServer(lambda headers, body: (200, {}, completion("favor"))) as thief,
@@ -131,9 +199,8 @@ def test_redirects_are_not_followed(tmp_path, status):
             lambda headers, body: (status, {"location": f"{thief.base_url}/chat/completions"}, b"")
         ) as server,
     ):
-        (tmp_path / "task.yaml").write_text(
-            chain_text(openai(server, "small", api_key_env="CANARY_ONE"), data={"id": "id"})
-        )
+        link = openai(server, "small", api_key_env="CANARY_ONE") | {"kind": kind}
+        (tmp_path / "task.yaml").write_text(chain_text(link, data={"id": "id"}))
         rows_of(texts(3)).to_csv(tmp_path / "rows.csv", index=False)
         command = ["run", tmp_path / "task.yaml", tmp_path / "rows.csv", "--out", tmp_path / "r"]
         code, _, err = finish(start(*command, **CANARIES))

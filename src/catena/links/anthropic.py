@@ -14,6 +14,7 @@ from catena.links.batch import half
 from catena.links.client import Client, Reply, since
 from catena.links.identity import fingerprint
 from catena.links.limits import Header
+from catena.links.marks import Marker
 from catena.links.options import CallOptions, capabilities, read_options
 from catena.links.price import find_price
 from catena.links.reading import answers_of, read_label
@@ -34,6 +35,16 @@ FOR_MINUTES, FOR_AN_HOUR = (
     1.0,
 )  # of the price, for a token that is put into the cache (docs, "Prompt caching")
 LOW_BALANCE = "credit balance is too low"  # comes with status 400, as if the prompt were to blame
+
+
+class Settings(CallOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of `kind: anthropic`.
+
+    Args:
+        cache: Whether to have the part of the questions cached that is the same for every row, where it is long enough.
+    """
+
+    cache: bool = True
 
 
 class Block(msgspec.Struct, gc=False):
@@ -99,7 +110,7 @@ class Message(msgspec.Struct, gc=False):
 
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "AnthropicLink":
     """Build the link; see `registry.open_link`."""
-    settings = read_options(spec, CallOptions, OWNED, ANTHROPIC, where)
+    settings = read_options(spec, Settings, OWNED, ANTHROPIC, where)
     if settings.confidence == "logprobs":
         raise TaskError(
             f"{where}: confidence: Anthropic gives no log-probabilities.",
@@ -111,7 +122,7 @@ def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "AnthropicLink":
 class AnthropicLink:
     """One model behind the Messages API."""
 
-    def __init__(self, name: str, settings: CallOptions, task: TaskSpec, where: str) -> None:
+    def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
         self.name = name
         self.prompter = settings.prompter(task, where)
         self.render: Callable[[Item], str] = self.prompter
@@ -128,11 +139,13 @@ class AnthropicLink:
         self._scorer, self._abstain = LabelScorer(answers_of(task)), task.abstain
         price = find_price(settings.price, settings.model, settings.base_url, where, "anthropic")
         self.price = self._price = half(price) if settings.mode == "batch" else price
-        self._system = settings.system_of(task) or ""
-        self._fields = self._request_fields(settings, answers_of(task))
+        system = settings.system_of(task) or ""
         body = _encode(settings.body)
-        self._always = len(self._system.encode()) + len(body) + 16  # bytes of each prompt
-        self._surcharge = FOR_AN_HOUR if b"cache_control" in body else 0.0
+        marked = b"cache_control" in body
+        self._marker = Marker(self.prompter, system, wanted=settings.cache and not marked)
+        self._fields = self._request_fields(settings, answers_of(task))
+        self._always = len(system.encode()) + len(body) + 16  # bytes of each prompt
+        self._surcharge = FOR_AN_HOUR if marked else 0.0
         self._client = Client(
             where, variable, settings.carrier(_headers), settings, settings.timeout, settings.concurrency
         )
@@ -154,7 +167,7 @@ class AnthropicLink:
         fields: dict[str, Any] = {
             "max_tokens": settings.enough(answers),
             "temperature": settings.temperature,
-            "system": self._system or None,
+            "system": self._marker.system(),
             **settings.body,
         }
         return {"model": settings.model, **{key: value for key, value in fields.items() if value is not None}}
@@ -166,7 +179,11 @@ class AnthropicLink:
             return None
         said = len(prompt.encode(errors="replace")) + self._always
         turns = [(said, answer)] if self._think is None else in_two_turns(said, answer, self._think)
-        uses = [Usage(*turn, self._price.usd(*turn, surcharge=self._surcharge * turn[0])) for turn in turns]
+        written = FOR_MINUTES * self._marker.bytes
+        uses = [
+            Usage(*turn, self._price.usd(*turn, surcharge=self._surcharge * turn[0] + written))
+            for turn in turns
+        ]
         return together(uses * self._calls)
 
     async def ask(self, prompts: Sequence[str]) -> Sequence[Answer]:
@@ -203,7 +220,7 @@ class AnthropicLink:
         """Return the body of the request that asks about a prompt."""
         if not prompt.isascii():  # half a surrogate pair has no form that can be sent
             prompt = prompt.encode(errors="replace").decode()
-        return {"messages": [{"role": "user", "content": prompt}], **self._fields}
+        return {"messages": [{"role": "user", "content": self._marker.content(prompt)}], **self._fields}
 
     def read(self, body: bytes, latency: float = 0.0) -> Answer:
         """Return the vote or the failure that an answer's body is.

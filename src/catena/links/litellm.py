@@ -31,6 +31,7 @@ CALLBACKS = (
     *("callbacks", "input_callback", "service_callback", "success_callback", "failure_callback"),
     *("_async_input_callback", "_async_success_callback", "_async_failure_callback"),
 )
+NO_KEY = "none"
 HOLDS_A_KEY = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL")
 STOLEN = frozenset({"1.82.7", "1.82.8"})
 """Releases that were published with code that steals credentials (BerriAI/litellm#24518)."""
@@ -134,8 +135,10 @@ class Gateway(Client):
                 follow_redirects=False, timeout=self._timeout, limits=httpx.Limits(max_connections=None)
             )
         more = {name: self._secrets.value(text) for name, text in self._address.headers.items()}
+        named = None if self.variable is None else self._secrets.key(self.variable)
         given = {
-            "api_key": None if self.variable is None else self._secrets.key(self.variable),
+            # Without one, litellm would send the provider's usual key to whatever address the task names.
+            "api_key": named or (NO_KEY if self._settings.base_url else None),
             "api_base": self._settings.base_url,
             "extra_headers": more or None,
         }

@@ -105,7 +105,12 @@ class Thinker:
 
 def _thinking(question: dict[str, Any]) -> list[dict[str, Any]]:
     *before, asked = question["messages"]
-    return [*before, {**asked, "content": asked["content"] + FIRST}]
+    content = asked["content"]
+    if isinstance(content, list):  # in pieces, the last of which goes on
+        content = [*content[:-1], {**content[-1], "text": content[-1]["text"] + FIRST}]
+    else:
+        content += FIRST
+    return [*before, {**asked, "content": content}]
 
 
 def thoughts_of(text: str, usage: Usage) -> Thoughts | Failure:

@@ -22,11 +22,16 @@ class PromptCache:
         self._block = block * CHARACTERS
         self._seen = set[bytes]()
 
-    def see(self, request: Mapping[str, Any]) -> tuple[int, int]:
-        """Take a prompt in; return how many of its tokens were there, and how many of its whole blocks are new."""
+    def see(self, request: Mapping[str, Any], *, marked: bool = False) -> tuple[int, int]:
+        """Take a prompt in; return how many of its tokens were there, and how many tokens of whole blocks are new.
+
+        Args:
+            request: What was asked.
+            marked: Whether only what stands before a mark is kept, as Anthropic does it.
+        """
         if not self._block:
             return 0, 0
-        text = "".join(map(text_of, request["messages"]))
+        text = before_mark(request) if marked else "".join(map(text_of, request["messages"]))
         known, new, digest = 0, 0, blake2b(str(request.get("model")).encode(), digest_size=16)
         for start in range(0, len(text) - self._block + 1, self._block):
             digest.update(text[start : start + self._block].encode("utf-8", "surrogatepass"))
@@ -36,3 +41,17 @@ class PromptCache:
             else:
                 known += 1
         return known * self._block // CHARACTERS, new * self._block // CHARACTERS
+
+
+def before_mark(request: Mapping[str, Any]) -> str:
+    """Return the text of system message and messages up to the last mark: all of it where the request itself is marked."""
+    told = [{"content": request.get("system") or ""}, *request["messages"]]
+    if "cache_control" in request:
+        return "".join(map(text_of, told))
+    text, until = "", 0
+    for message in told:
+        content = message.get("content")
+        for part in content if isinstance(content, list) else [{"text": text_of(message)}]:
+            text += str(part.get("text") or "")
+            until = len(text) if "cache_control" in part else until
+    return text[:until]

@@ -203,8 +203,7 @@ class Desk:
         if call.fault in SPOILED:
             reply = spoil(reply, call.fault, has.labels)
         if call.anthropic:
-            caches = "cache_control" in call.asked
-            cached = self.cache.see(call.asked) if caches else (0, 0)
+            cached = self.cache.see(call.asked, marked=True)
             return 200, self._encoder.encode(as_message(reply, call.asked, call.n, *cached)), headers
         style = {"fingerprint": has.fingerprint, "no_logprobs": has.no_logprobs, "quirk": has.quirk}
         style |= {"cached": self.cache.see(call.asked)[0]}

@@ -38,7 +38,8 @@ def as_message(
     """
     said = [p.token for p in reply.positions if p.token != END] or tokenise(reply.text or "")
     text = reply.refusal or reply.text
-    asked = sum((len(text_of(m)) + 3) // 4 + 4 for m in request["messages"])
+    told = [*([{"content": request["system"]}] if request.get("system") else []), *request["messages"]]
+    asked = sum((len(text_of(m)) + 3) // 4 + 4 for m in told)
     kept = (request.get("cache_control") or {}).get("ttl", "5m")
     return {
         "id": f"msg_{number:08d}",
