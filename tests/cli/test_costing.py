@@ -131,6 +131,15 @@ def test_the_budget_is_laid_beside_it(here, provider, capsys, budget, says):
     assert "its votes are not kept: with --out RUN they are" in said
 
 
+def test_votes_of_the_sample_that_the_run_does_not_need_count_in_its_budget(here, provider, capsys):
+    """With --out they are in its ledger, and so is what they used; without, the run knows nothing of them."""
+    write_task(provider, budget={"calls": 400})
+    assert estimate(capsys)["budget"][0]["expected"] == pytest.approx(450)
+    found = estimate(capsys, "--out", "run")
+    assert found["budget"][0]["expected"] == pytest.approx(450 + found["sample"]["unneeded_votes"], abs=1.5)
+    assert found["sample"]["unneeded_votes"] > 20
+
+
 def test_a_budget_ends_the_sample_too(here, provider, capsys):
     """It is resumable: with a larger one the same command goes on, and buys nothing twice."""
     write_task(provider, budget={"calls": 30})

@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+from rich.cells import cell_len
 
 from catena.cli import main
 from catena.cli.drawing import Ink
@@ -170,3 +171,31 @@ def test_ascii_stands_in_where_blocks_cant_be_shown(monkeypatch, encoding, plain
     """The encoding of where it goes decides."""
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
     assert Output().ink == Ink(ascii=plain)
+
+
+@pytest.mark.parametrize("name", ["模型一号的名字非常长而且还要更长", "ab", "a" * 99])
+def test_names_are_as_wide_as_they_look(name):
+    """Also those in letters that take two places."""
+    lines = flow_picture(
+        {"n": 1, "links": [LINKS[0] | {"link": name, "kept": 1, "forwarded": 0}]}, 80, BLOCKS
+    )
+    assert cell_len(lines[1].split("█")[0]) == 16
+
+
+def test_prose_breaks_between_words_and_commands_do_not(monkeypatch):
+    """On a narrow terminal; what is copied stays in one line, whatever the screen makes of it."""
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stdout", screen := Terminal())
+    monkeypatch.setenv("COLUMNS", "24")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    Output().say("a line of some words for people", "catena run task.yaml data.csv --out run")
+    assert screen.getvalue().splitlines() == [
+        "a line of some words for",
+        "people",
+        "catena run task.yaml data.csv --out run",
+    ]

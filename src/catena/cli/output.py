@@ -40,7 +40,7 @@ class Output:
         with console.capture() as captured:
             for thing in things:
                 # What a very narrow terminal can't hold goes on in the next line: nothing is cut.
-                console.print(thing, soft_wrap=isinstance(thing, str), crop=False)
+                console.print(thing, soft_wrap=isinstance(thing, str) and _whole(console, thing), crop=False)
         text = captured.get()
         if not console.is_terminal:
             text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
@@ -74,6 +74,11 @@ class Output:
         self.warn(line)
         self.result({"error": line, "exit_code": code})
         return code
+
+
+def _whole(console: Any, line: str) -> bool:
+    """Whether a line is one piece, wherever the screen breaks it: one with a command or a path, which are copied, or in a file."""
+    return not console.is_terminal or "catena " in line or "/" in line
 
 
 def counted(n: int, what: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from catena.cli.drawing import Ink, Point, bar, plane, spark, stair
@@ -44,11 +45,12 @@ def _confidences(found: Mapping[str, Any] | None, ink: Ink) -> str:
 
 
 def _name(name: str, width: int = NAME) -> str:
-    """Return a name in just so many characters; a longer one loses its middle."""
-    if len(name) > width:
-        kept = width - 2
-        name = f"{name[: kept - kept // 2]}..{name[len(name) - kept // 2 :]}"
-    return name.ljust(width)
+    """Return a name just so wide; a longer one loses its middle."""
+    shown, kept = name, width - 2
+    while cell_len(shown) > width:
+        shown = f"{name[: kept - kept // 2]}..{name[len(name) - kept // 2 :]}"
+        kept -= 1
+    return set_cell_size(shown, width)
 
 
 def progress_bar(answered: int, rows: int, ink: Ink) -> str:

@@ -13,14 +13,13 @@ from catena.engine.results import run_votes
 from catena.engine.routes import check_links
 from catena.engine.run import Run
 from catena.engine.window import AUTO_START
-from catena.errors import InputError
 from catena.evaluate.forecast import LEVEL, USED, Amount, Asked, Forecast, Forecaster
 from catena.evaluate.lengths import draw_by_length, lengths_of
-from catena.ledger import Ledger
+from catena.ledger import FILE, Ledger
 from catena.links import open_link
 from catena.links.batch import batching_of
 from catena.routing import ties
-from catena.task import LinkSpec, TaskSpec
+from catena.task import BudgetSpec, LinkSpec, TaskSpec
 from catena.types import Link
 
 __all__ = ["by_calls", "expected_cost"]
@@ -28,7 +27,7 @@ __all__ = ["by_calls", "expected_cost"]
 PEOPLE = "human"
 HALF = 0.5  # of the price: what a batch costs
 FEWEST = 8  # rows of a sample of which one may be set apart
-TOKENS = ("prompt_tokens", "completion_tokens")
+CAPS = {"usd": ("cost_usd",), "tokens": ("prompt_tokens", "completion_tokens"), "calls": ("calls",)}
 COLD = 0.05  # of what a call costs: less is no cache
 
 Floats = NDArray[np.float64]
@@ -36,12 +35,29 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Spent:
-    """What a ledger tells of each link: USD, seconds, rows that have an answer; and what was lost in all, USD."""
+    """What a ledger tells of k links.
 
-    usd: Floats
+    Args:
+        used: USD, tokens and calls of each, [k, 3].
+        seconds: How long each has worked, [k].
+        answered: Rows that have an answer, [k].
+        lost: USD, tokens and calls of answers that were lost, at their bounds, [3].
+    """
+
+    used: Floats
     seconds: Floats
     answered: Floats
-    lost: float
+    lost: Floats
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """Which links there are, which were asked, which the run asks in batches, and which tell their costs."""
+
+    links: Sequence[str]
+    asked: Sequence[str]
+    batched: Sequence[str]
+    known: Sequence[str]
 
 
 def by_calls(task: TaskSpec) -> tuple[TaskSpec, list[str]]:
@@ -87,8 +103,7 @@ def expected_cost(
         InputError: No row can be asked about.
         StoppedError: The run stopped; what was bought is kept, and the same command goes on.
     """
-    people = [spec.name for spec in run.task.chain if spec.kind == PEOPLE]
-    names = [link.name for link in run.links if link.name not in people]
+    names = [spec.name for spec in run.task.chain if spec.kind != PEOPLE]
     lengths = lengths_of(run.links, run.rows, run.task.max_chars)
     rows = draw_by_length(lengths, count, run.task.seed)
     before = _spent(run, names)
@@ -102,8 +117,8 @@ def expected_cost(
     asked = everyone if enough else everyone.part(np.arange(1, len(rows)))
     cold = np.zeros(len(run.links)) if enough else _cold(everyone, run.links)
     forecast = Forecaster(run.task.judge(), asked, lengths.size, lengths.once, cold).forecast(everything)
-    facts = {"people": people, "batched": batched, "known": known}
-    return _document(run, forecast, len(rows), (before, warm, after), names, facts, keeps=keeps)
+    facts = _Facts([link.name for link in run.links], names, batched, known)
+    return _document(run, forecast, len(rows), (before, warm, after), facts, keeps=keeps)
 
 
 def _cold(asked: Asked, links: Sequence[Link]) -> Floats:
@@ -167,18 +182,21 @@ def _votes(run: Run, found: Any, index: Sequence[int], rows: NDArray[np.int64]) 
 
 
 def _spent(run: Run, names: Sequence[str]) -> _Spent:
-    usd, seconds, answered = np.zeros((3, len(names)))
-    try:
-        with Ledger(run.folder) as ledger:
-            numbers, lost = ledger.links(), ledger.get("lost") or (0.0,)
-            for j, name in enumerate(names):
-                if name in numbers:
-                    spent = ledger.spent(numbers[name][0])
-                    usd[j], seconds[j] = spent["cost_usd"] or 0.0, spent["seconds"]
-                    answered[j] = ledger.asked_count(numbers[name][0])[0]
-            return _Spent(usd, seconds, answered, lost[0])
-    except InputError:  # no run yet
-        return _Spent(usd, seconds, answered, 0.0)
+    k = len(names)
+    found = _Spent(np.zeros((k, len(CAPS))), np.zeros(k), np.zeros(k), np.zeros(len(CAPS)))
+    if not (run.folder / FILE).exists():
+        return found
+    with Ledger(run.folder) as ledger:
+        found.lost[:] = ledger.get("lost") or 0.0
+        numbers = ledger.links()
+        for j, name in enumerate(names):
+            if name in numbers:
+                number = numbers[name][0]
+                spent = ledger.spent(number)
+                tokens = spent["prompt_tokens"] + spent["completion_tokens"]
+                found.used[j] = spent["cost_usd"] or 0.0, tokens, spent["calls"]
+                found.seconds[j], found.answered[j] = spent["seconds"], ledger.asked_count(number)[0]
+    return found
 
 
 def _document(
@@ -186,54 +204,62 @@ def _document(
     forecast: Forecast,
     count: int,
     spent: tuple[_Spent, _Spent, _Spent],
-    names: Sequence[str],
-    facts: Mapping[str, Sequence[str]],
+    facts: _Facts,
     *,
     keeps: bool,
 ) -> dict[str, Any]:
     """Return all figures, ready for JSON."""
     before, warm, after = spent
-    new = after.answered - warm.answered
-    links, to_come = [], 0.0
-    for j, (link, amounts) in enumerate(zip(run.links, forecast.links, strict=True)):
-        name, of = link.name, amounts["rows"].expected
-        at = names.index(name) if name in names else None
-        quick = at is not None and new[at] > 0 and name not in facts["batched"]
-        have = 0.0 if at is None else max(after.answered[at] - forecast.unneeded[j], 0.0)
-        to_come += amounts["cost_usd"].expected * (max(1 - have / of, 0.0) if of else 0.0)
-        each = float((after.seconds[at] - warm.seconds[at]) / new[at]) if at is not None and quick else None
-        links.append(
-            {
-                "link": name,
-                "model": link.capabilities.model,
-                **_spread(amounts),
-                "seconds": None if each is None else each * of,
-                "person": name in facts["people"],
-                "half_price": name in facts["batched"],
-                "cost_known": name in facts["known"],
-            }
-        )
-    times = [link["seconds"] for link in links if link["seconds"] is not None]
-    paid, sample = float(after.usd.sum()), float((after.usd - before.usd).sum())
-    more = (after.lost - before.lost) / sample if sample > 0 else 0.0
+    seconds = _seconds(warm, after, forecast, facts)
+    links = [
+        {
+            "link": link.name,
+            "model": link.capabilities.model,
+            **_spread(amounts),
+            "seconds": seconds[link.name],
+            "person": link.name not in facts.asked,
+            "half_price": link.name in facts.batched,
+            "cost_known": link.name in facts.known,
+        }
+        for link, amounts in zip(run.links, forecast.links, strict=True)
+    ]
+    sample, to_come = (after.used - before.used).sum(0), _to_come(after, forecast, facts)
+    lost = np.divide(after.lost - before.lost, sample, out=np.zeros(len(CAPS)), where=sample > 0)
+    kept = after.used.sum(0) + to_come if keeps else None
     return {
         "name": run.task.name,
         "n": run.rows.count,
         "level": LEVEL,
-        "sample": {
-            "n": count,
-            "cost_usd": sample,
-            "unneeded_votes": sum(forecast.unneeded),
-        },
+        "sample": {"n": count, "cost_usd": float(sample[0]), "unneeded_votes": sum(forecast.unneeded)},
         "links": links,
         "total": _spread({name: amount for name, amount in forecast.total.items() if name != "rows"}),
-        "seconds": max(times, default=None),
-        "paid_usd": paid,
-        "to_come_usd": float(to_come),
-        "budget": _budget(
-            run.task, forecast, paid + to_come - forecast.total["cost_usd"].expected if keeps else 0.0, more
-        ),
+        "seconds": max((each for each in seconds.values() if each is not None), default=None),
+        "paid_usd": float(after.used[:, 0].sum()),
+        "to_come_usd": float(to_come[0]),
+        "budget": _budget(run.task.budget, forecast, kept, 1 + lost),
     }
+
+
+def _seconds(warm: _Spent, after: _Spent, forecast: Forecast, facts: _Facts) -> dict[str, float | None]:
+    """Return how long each link takes at the rate of the sample; None where it was not asked, or goes another way."""
+    found: dict[str, float | None] = dict.fromkeys(facts.links)
+    for at, name in enumerate(facts.asked):
+        new = after.answered[at] - warm.answered[at]
+        if new > 0 and name not in facts.batched:
+            rows = forecast.links[facts.links.index(name)]["rows"].expected
+            found[name] = float((after.seconds[at] - warm.seconds[at]) / new * rows)
+    return found
+
+
+def _to_come(after: _Spent, forecast: Forecast, facts: _Facts) -> Floats:
+    """Return USD, tokens and calls that are still to pay where the ledger keeps the votes that it has."""
+    found = np.zeros(len(CAPS))
+    for j, (name, amounts) in enumerate(zip(facts.links, forecast.links, strict=True)):
+        rows = amounts["rows"].expected
+        answered = after.answered[facts.asked.index(name)] if name in facts.asked else 0.0
+        lacking = max(1 - max(answered - forecast.unneeded[j], 0.0) / rows, 0.0) if rows else 0.0
+        found += [lacking * sum(amounts[part].expected for part in CAPS[cap]) for cap in CAPS]
+    return found
 
 
 def _spread(amounts: Mapping[str, Amount]) -> dict[str, float]:
@@ -245,26 +271,29 @@ def _spread(amounts: Mapping[str, Amount]) -> dict[str, float]:
     }
 
 
-def _budget(task: TaskSpec, forecast: Forecast, unneeded: float, lost: float) -> list[dict[str, Any]]:
-    """Return each cap of the task beside what it will be asked for.
+def _budget(
+    budget: BudgetSpec | None, forecast: Forecast, kept: Floats | None, lost: Floats
+) -> list[dict[str, Any]]:
+    """Return each cap beside what it will be asked for.
 
     Args:
-        task: The run's.
-        forecast: What it will use.
-        unneeded: What is paid for votes that it does not need, USD.
-        lost: What answers that get lost come to, at their bounds, for each dollar that is told.
+        budget: The task's.
+        forecast: What the run will use.
+        kept: What it will use with all that its ledger holds, [3]; None where the sample's votes are not in it.
+        lost: By how many times that grows with answers that get lost, which count at their bounds, [3].
     """
-    total, budget = forecast.total, task.budget
-    if budget is None:
-        return []
-    ends = ("expected", "low", "high")
-    asked = {
-        "usd": [(getattr(total["cost_usd"], end) + unneeded) * (1 + lost) for end in ends],
-        "tokens": [sum(getattr(total[name], end) for name in TOKENS) for end in ends],
-        "calls": [getattr(total["calls"], end) for end in ends],
-    }
-    return [
-        {"kind": kind, "cap": cap, **dict(zip(ends, asked[kind], strict=True))}
-        for kind in ("usd", "tokens", "calls")
-        if (cap := getattr(budget, kind)) is not None
-    ]
+    found = []
+    for at, (kind, parts) in enumerate(CAPS.items()):
+        cap = None if budget is None else getattr(budget, kind)
+        if cap is None:
+            continue
+        low, expected, high = (
+            sum(getattr(forecast.total[part], end) for part in parts) for end in ("low", "expected", "high")
+        )
+        more = 0.0 if kept is None else float(kept[at]) - expected
+        said = {"expected": expected, "low": low, "high": high}
+        times = float(lost[at])
+        found.append(
+            {"kind": kind, "cap": cap} | {end: (value + more) * times for end, value in said.items()}
+        )
+    return found
