@@ -381,9 +381,9 @@ class Ledger:
         """Return why rows have no label of a link, the most frequent reason first."""
         return sums.failed_by(self._db, link)
 
-    def said_by(self, link: int, most: int = 20) -> dict[str, list[tuple[str, int]]]:
-        """Return the `model`s that answered for a link and the `source`s of its confidences, with how many votes."""
-        return sums.said_by(self._db, link, most)
+    def said_by(self) -> dict[int, dict[str, list[tuple[str, int]]]]:
+        """Return which models answered for each link, and where confidences come from; see `sums.said_by`."""
+        return sums.said_by(self._db)
 
     def course(self, steps: int) -> list[sums.Step]:
         """Return how votes and their cost came in; see `sums.course`."""
