@@ -372,10 +372,18 @@ class Ledger:
         with self._whole():
             yield from votes.answers(self._db, link)
 
-    def answers_about(self, link: int, rows: Sequence[int]) -> dict[int, Answer]:
-        """Return what a link said about some rows, by row; those that it was not asked about are missing."""
+    def said(self, link: int, rows: Sequence[int]) -> dict[int, Answer]:
+        """Return what a link has said about some rows, by row; those that it has said nothing about are left out."""
         with self._whole():
-            return votes.answers_about(self._db, link, rows)
+            return votes.of_rows(self._db, link, rows)
+
+    def failures(self, link: int, start: int, stop: int) -> Iterator[tuple[int, str]]:
+        """Yield (row, message) of those rows from `start` up to `stop` that a link has no label for."""
+        yield from self._db.execute(
+            "SELECT row, message FROM asked JOIN votes USING (link, key) "
+            "WHERE link = ? AND row >= ? AND row < ? AND label IS NULL",
+            (link, start, stop),
+        )
 
     def failed_by(self, link: int) -> list[sums.Failed]:
         """Return why rows have no label of a link, the most frequent reason first."""
@@ -388,14 +396,6 @@ class Ledger:
     def course(self, steps: int) -> list[sums.Step]:
         """Return how votes and their cost came in; see `sums.course`."""
         return sums.course(self._db, steps)
-
-    def failures(self, link: int, start: int, stop: int) -> Iterator[tuple[int, str]]:
-        """Yield (row, message) of those rows from `start` up to `stop` that a link has no label for."""
-        yield from self._db.execute(
-            "SELECT row, message FROM asked JOIN votes USING (link, key) "
-            "WHERE link = ? AND row >= ? AND row < ? AND label IS NULL",
-            (link, start, stop),
-        )
 
     @contextlib.contextmanager
     def _whole(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from catena.ledger.items import Broken
 from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, digest
 from catena.types import Answer
 
-__all__ = ["answers", "answers_about", "decided", "find", "scored"]
+__all__ = ["answers", "decided", "find", "of_rows", "scored"]
 
 BLOCK = 4096
 _FLOAT = struct.Struct("<d")
@@ -116,13 +116,15 @@ def answers(connection: sqlite3.Connection, link: int) -> Iterator[tuple[int, st
         seen[byte] |= bit
 
 
-def answers_about(connection: sqlite3.Connection, link: int, rows: Sequence[int]) -> dict[int, Answer]:
-    """Return what a link said about some rows, by row; those that it was not asked about are missing.
+def of_rows(connection: sqlite3.Connection, link: int, rows: Sequence[int]) -> dict[int, Answer]:
+    """Return what a link has said about some rows, by row; those that it has said nothing about are left out.
 
     Raises:
         Broken: A vote is not what was stored.
     """
-    return {row: answer_from(values) for row, values in _read(connection, link, rows=rows)}
+    only = f"AND row IN ({','.join('?' * len(rows))})"
+    found = _read(connection, link, only=only, given=rows)
+    return {row: answer_from(values) for row, values in found}
 
 
 def _read(
@@ -131,22 +133,22 @@ def _read(
     n: int | None = None,
     more: str = "",
     tables: str = "",
-    rows: Sequence[int] | None = None,
+    only: str = "",
+    given: Sequence[int] = (),
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield (row, vote columns, more columns) in row order, of some rows or all. `more` and `tables` are our own words."""
-    only = "" if rows is None else f"AND row IN ({', '.join('?' * len(rows))})"
+    """Yield (row, vote columns, more columns) in row order. `more`, `tables` and `only` are our own words."""
     columns = ", ".join(f"votes.{name.strip()}" for name in VOTE_COLUMNS.split(",")[2:])
     cursor = connection.execute(
         f"SELECT asked.link, row, asked.key, asked.crc, votes.digest, asked.link, asked.key, {columns} {more} "  # noqa: S608
         f"FROM asked LEFT JOIN votes USING (link, key) {tables} WHERE asked.link = ? {only} ORDER BY row",
-        (link, *(rows or ())),
+        (link, *given),
     )
     width = 7 + len(VOTE_COLUMNS.split(",")) - 2
-    while found := cursor.fetchmany(BLOCK):
+    while rows := cursor.fetchmany(BLOCK):
         if any(
             checksum(row[:3]) != row[3] or digest(row[5:width]) != row[4] or (n is not None and row[1] >= n)
-            for row in found
+            for row in rows
         ):
             raise Broken(f"votes of link number {link}")
-        for row in found:
+        for row in rows:
             yield (row[1], row[5:width], *row[width:])
