@@ -95,6 +95,16 @@ def test_failures_are_counted_by_cause(run):
         assert all(each["message"] for each in link["failed_by"])
 
 
+def test_models_and_sources_are_counted(run):
+    """Those of the answers that hold a label."""
+    for link in facts_of(run)["origin"]["links"]:
+        votes = [
+            answer for answer in answers_in(run, link["link"]).values() if not isinstance(answer, Failure)
+        ]
+        assert link["models"] == [(link["link"], len(votes))]
+        assert link["sources"] == [("recorded", len(votes))]
+
+
 def test_probabilities_are_those_of_the_labels(run):
     """One pass over the votes tells what each answer says of its own label."""
     with Ledger(run) as ledger:

@@ -68,7 +68,7 @@ def outgoing(ledger: Ledger, which: Which = "all") -> Iterator[Outgoing]:
         people = [(stack.enter_context(desk), queue.number) for queue in desk.queues()] if desk else []
         for items in ledger.all_items(BLOCK):
             rows = [item.row for item in items]
-            votes = [(name, ledger.answers_about(number, rows)) for name, number in links]
+            votes = [(name, ledger.said(number, rows)) for name, number in links]
             given: dict[str, list[Given]] = {}
             waiting: set[str] = set()
             for at_desk, queue in people:

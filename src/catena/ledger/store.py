@@ -393,22 +393,10 @@ class Ledger:
         """Return what a link's label distributions are divided by in decisions; None where they count as they are."""
         return (self.get("means") or {}).get(str(link)) or None
 
-    def answers_about(self, link: int, rows: Sequence[int]) -> dict[int, Answer]:
-        """Return what a link said about some rows, as it counts, by row; those that it was not asked about are missing."""
+    def said(self, link: int, rows: Sequence[int]) -> dict[int, Answer]:
+        """Return what a link has said about some rows, as it counts, by row; those that it has not are left out."""
         with self._whole():
-            return votes.answers_about(self._db, link, rows, self.mean(link))
-
-    def failed_by(self, link: int) -> list[sums.Failed]:
-        """Return why rows have no label of a link, the most frequent reason first."""
-        return sums.failed_by(self._db, link)
-
-    def said_by(self, link: int, most: int = 20) -> dict[str, list[tuple[str, int]]]:
-        """Return the `model`s that answered for a link and the `source`s of its confidences, with how many votes."""
-        return sums.said_by(self._db, link, most)
-
-    def course(self, steps: int) -> list[sums.Step]:
-        """Return how votes and their cost came in; see `sums.course`."""
-        return sums.course(self._db, steps)
+            return votes.of_rows(self._db, link, rows, self.mean(link))
 
     def told(self, link: int, rows: Sequence[int]) -> list[tuple[int, str | None, float | None, str | None]]:
         """Return (row, label, confidence, reason of a failure) of those rows that a link has said something about."""
@@ -434,6 +422,18 @@ class Ledger:
             "WHERE link = ? AND row >= ? AND row < ? AND label IS NULL",
             (link, start, stop),
         )
+
+    def failed_by(self, link: int) -> list[sums.Failed]:
+        """Return why rows have no label of a link, the most frequent reason first."""
+        return sums.failed_by(self._db, link)
+
+    def said_by(self) -> dict[int, dict[str, list[tuple[str, int]]]]:
+        """Return which models answered for each link, and where confidences come from; see `sums.said_by`."""
+        return sums.said_by(self._db)
+
+    def course(self, steps: int) -> list[sums.Step]:
+        """Return how votes and their cost came in; see `sums.course`."""
+        return sums.course(self._db, steps)
 
     @contextlib.contextmanager
     def _whole(self) -> Iterator[None]:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 __all__ = ["Failed", "Step", "course", "failed_by", "said_by"]
 
+MOST_NAMES = 1000
+
 
 class Failed(NamedTuple):
     """How many rows a link has no label for, for one reason, and what it said about one of them."""
@@ -42,22 +44,19 @@ def failed_by(connection: sqlite3.Connection, link: int) -> list[Failed]:
     return [Failed(str(reason), int(rows), str(message or "")) for reason, rows, message in found]
 
 
-def said_by(connection: sqlite3.Connection, link: int, most: int) -> dict[str, list[tuple[str, int]]]:
-    """Return the models that answered for a link as they name themselves, and where its confidences come from.
+def said_by(connection: sqlite3.Connection) -> dict[int, dict[str, list[tuple[str, int]]]]:
+    """Return, by a link's number, the `model`s that answered for it and the `source`s of its confidences, with their votes.
 
-    Args:
-        connection: Of the ledger.
-        link: Its number.
-        most: How many of each, the most frequent first.
+    The most frequent ones come first; what is very rare among very many is left out.
     """
-    found = {}
+    found: dict[int, dict[str, list[tuple[str, int]]]] = {}
     for what in ("model", "source"):
         rows = connection.execute(
-            f"SELECT {what}, count(*) AS votes FROM votes WHERE link = ? AND label IS NOT NULL "  # noqa: S608 - our own words
-            f"GROUP BY {what} ORDER BY votes DESC, {what} LIMIT ?",
-            (link, most),
+            f"SELECT link, {what}, count(*) AS votes FROM votes NOT INDEXED WHERE label IS NOT NULL "  # noqa: S608 - our own words
+            f"GROUP BY link, {what} ORDER BY votes DESC, {what} LIMIT {MOST_NAMES}"
         )
-        found[what] = [(str(name), int(votes)) for name, votes in rows]
+        for link, name, votes in rows:
+            found.setdefault(link, {"model": [], "source": []})[what].append((str(name), int(votes)))
     return found
 
 

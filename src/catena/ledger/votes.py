@@ -13,7 +13,7 @@ from catena.ledger.items import Broken
 from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, vote_digest
 from catena.types import Answer, Vote
 
-__all__ = ["answers", "answers_about", "decided", "find", "scored", "told"]
+__all__ = ["answers", "decided", "find", "of_rows", "scored", "told"]
 
 BLOCK = 4096
 _FLOAT = struct.Struct("<d")
@@ -130,10 +130,10 @@ def answers(
         seen[byte] |= bit
 
 
-def answers_about(
+def of_rows(
     connection: sqlite3.Connection, link: int, rows: Sequence[int], mean: Mapping[str, float] | None = None
 ) -> dict[int, Answer]:
-    """Return what a link said about some rows, by row; those that it was not asked about are missing.
+    """Return what a link has said about some rows, by row; those that it has said nothing about are left out.
 
     Args:
         connection: Of the ledger.
@@ -144,8 +144,7 @@ def answers_about(
     Raises:
         Broken: A vote is not what was stored.
     """
-    found = _read(connection, link, rows=rows)
-    return {row: _judged(answer_from(values), mean) for row, values in found}
+    return {row: _judged(answer_from(values), mean) for row, values in _read_some(connection, link, rows)}
 
 
 def told(
@@ -162,7 +161,7 @@ def told(
     Raises:
         Broken: A vote is not what was stored.
     """
-    for row, values in _read(connection, link, rows=rows):
+    for row, values in _read_some(connection, link, rows):
         judged = _judged(answer_from(values), mean) if mean else None
         if isinstance(judged, Vote):
             yield row, judged.label, judged.confidence, None
@@ -179,30 +178,34 @@ def _numbers(words: Sequence[float | None]) -> list[float]:
     return [np.nan if word is None else word for word in words]
 
 
+def _read_some(connection: sqlite3.Connection, link: int, rows: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+    return _read(connection, link, only=f"AND row IN ({','.join('?' * len(rows))})", given=rows)
+
+
 def _read(
     connection: sqlite3.Connection,
     link: int,
     n: int | None = None,
     more: str = "",
     tables: str = "",
-    rows: Sequence[int] | None = None,
+    only: str = "",
+    given: Sequence[int] = (),
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield (row, vote columns, more columns) in row order, of some rows or all. `more` and `tables` are our own words."""
-    only = "" if rows is None else f"AND row IN ({', '.join('?' * len(rows))})"
+    """Yield (row, vote columns, more columns) in row order. `more`, `tables` and `only` are our own words."""
     columns = ", ".join(f"votes.{name.strip()}" for name in VOTE_COLUMNS.split(",")[2:])
     cursor = connection.execute(
         f"SELECT asked.link, row, asked.key, asked.crc, votes.digest, asked.link, asked.key, {columns} {more} "  # noqa: S608
         f"FROM asked LEFT JOIN votes USING (link, key) {tables} WHERE asked.link = ? {only} ORDER BY row",
-        (link, *(rows or ())),
+        (link, *given),
     )
     width = 7 + len(VOTE_COLUMNS.split(",")) - 2
-    while found := cursor.fetchmany(BLOCK):
+    while rows := cursor.fetchmany(BLOCK):
         if any(
             checksum(row[:3]) != row[3]
             or vote_digest(row[5:width]) != row[4]
             or (n is not None and row[1] >= n)
-            for row in found
+            for row in rows
         ):
             raise Broken(f"votes of link number {link}")
-        for row in found:
+        for row in rows:
             yield (row[1], row[5:width], *row[width:])

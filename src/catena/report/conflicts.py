@@ -77,7 +77,7 @@ def sample(
     apart = np.flatnonzero(_apart(votes.label))
     generator = np.random.Generator(np.random.PCG64([abs(seed), int(seed < 0)]))
     rows = np.sort(generator.choice(apart, min(most, len(apart)), replace=False)).tolist()
-    said = {name: ledger.answers_about(ledger.links()[name][0], rows) for name in votes.links} if rows else {}
+    said = {name: ledger.said(ledger.links()[name][0], rows) for name in votes.links} if rows else {}
     names = (*votes.labels, None)
     return [
         {

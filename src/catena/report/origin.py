@@ -28,12 +28,13 @@ KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
 SHORTEST_KEY = 8
 HIDDEN = "[hidden]"
 MOST_TASK = 200_000
+MOST_NAMES = 20
 PACKAGES = ("numpy", "pyarrow", "genai-prices", "altair", "vl-convert-python", "torch", "transformers")
 
 
 def origin(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
     """Return task, questions, versions, prices and fingerprints, with whatever may be a key hidden."""
-    numbers = ledger.links()
+    numbers, said = ledger.links(), ledger.said_by()
     text = yaml.safe_dump(_told(task), sort_keys=False, allow_unicode=True, width=110)
     finished, labels = ledger.get("finished"), labels_digest(ledger.folder / LABELS_FILE)
     return {
@@ -48,7 +49,7 @@ def origin(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
         "decision": finished,
         "labels": labels,
         "labels_as_written": None if finished is None or labels is None else ledger.get("labels") in (labels, None),
-        "links": [_link(ledger, task, spec, numbers[spec.name]) for spec in task.chain if spec.name in numbers],
+        "links": [_link(ledger, task, spec, numbers[spec.name], said) for spec in task.chain if spec.name in numbers],
     }  # fmt: skip
 
 
@@ -62,16 +63,22 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _link(ledger: Ledger, task: TaskSpec, spec: LinkSpec, known: tuple[int, bytes]) -> dict[str, Any]:
+def _link(
+    ledger: Ledger,
+    task: TaskSpec,
+    spec: LinkSpec,
+    known: tuple[int, bytes],
+    said: Mapping[int, Mapping[str, Any]],
+) -> dict[str, Any]:
     number, fingerprint = known
-    said = ledger.said_by(number)
+    mine = said.get(number, {"model": [], "source": []})
     return {
         "link": spec.name,
         "kind": spec.kind,
         "model": ledger.model(number),
         "fingerprint": fingerprint.hex(),
-        "models": said["model"],
-        "sources": said["source"],
+        "models": mine["model"][:MOST_NAMES],
+        "sources": mine["source"][:MOST_NAMES],
         "price": _price(spec),
         "options": _without_keys(dict(spec.options)),
         "question": _question(ledger, task, spec),

@@ -266,9 +266,7 @@ def beside(ledger: Ledger, task: TaskSpec, items: Sequence[Item]) -> list[tuple[
     """Return items with what the links of the chain have said about them, in its order."""
     numbers, rows = ledger.links(), [item.row for item in items]
     said = [
-        (spec.name, ledger.answers_about(numbers[spec.name][0], rows))
-        for spec in task.chain
-        if spec.name in numbers
+        (spec.name, ledger.said(numbers[spec.name][0], rows)) for spec in task.chain if spec.name in numbers
     ]
     return [
         (item, [_said(name, by_row[item.row], task) for name, by_row in said if item.row in by_row])

@@ -200,7 +200,7 @@ def _seen(folder: Path, queue: Queue, claim: Claim) -> Seen | None:
             (spec.name, said[claim.row])
             for spec in task.chain
             if spec.kind != "human" and spec.name in numbers
-            for said in [ledger.answers_about(numbers[spec.name][0], [claim.row])]
+            for said in [ledger.said(numbers[spec.name][0], [claim.row])]
             if claim.row in said
         ]
     by_label: dict[str, list[str]] = {}
