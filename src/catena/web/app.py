@@ -5,7 +5,6 @@ something is `actions.action(path, function)`. It goes into `PARTS` here, and it
 No route takes a path: a row is named by its number.
 """
 
-import traceback
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -76,8 +75,8 @@ def _failed(_: Request, error: Exception) -> Response:
     return HTMLResponse(message_page(500, error.message, error.hint), 500)
 
 
-def _internal(_: Request, error: Exception) -> Response:
-    traceback.print_exception(error)  # for who runs the command; the page shows no inner thing
+def _internal(_: Request, __: Exception) -> Response:
+    """Show no inner thing; the server writes where it arose to the terminal of who runs the command."""
     return HTMLResponse(
         message_page(500, "Something went wrong inside. The terminal of the command shows what."), 500
     )

@@ -21,7 +21,7 @@ RARE = 64
 MOST_SORTED = 5_000
 """How many hits of a search are put in another order than that of the input."""
 BLOCK = 256
-SEARCH_SECONDS = 0.15
+SEARCH_SECONDS = 0.12
 
 Place = tuple[int, int, float]
 """Row, cell, and where it stands."""
@@ -272,6 +272,9 @@ class _Finder:
 
     def _few(self, n: int) -> list[Place] | None:
         """Return all hits where they are few enough to be put in order, not read yet; None otherwise."""
+        (read,) = self._index.execute("SELECT count(*) FROM shards").fetchone()
+        if read < -(-n // SHARD) or trigrams(self._filters.search) is None:
+            return None
         hits: list[Place] = []
         end = monotonic() + SEARCH_SECONDS / 2
         for rows, _ in self._candidates(-1, n, back=False):

@@ -42,7 +42,7 @@ CREATE TABLE cells (
     disagree INTEGER NOT NULL, gold TEXT NOT NULL, n INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE rows (row INTEGER PRIMARY KEY, cell INTEGER NOT NULL, sure REAL NOT NULL);
 CREATE INDEX rows_by_cell ON rows (cell, sure);
-CREATE INDEX rows_by_sure ON rows (sure, cell);
+CREATE INDEX rows_by_sure ON rows (sure, row, cell);
 CREATE TABLE shards (shard INTEGER PRIMARY KEY, stamp TEXT NOT NULL);
 """
 
@@ -150,6 +150,7 @@ def trigrams(wanted: str) -> str | None:
     >>> trigrams("abcd"), trigrams("ab")
     ('"abc" AND "bcd"', None)
     """
-    found = list(dict.fromkeys(wanted[at : at + 3] for at in range(len(wanted) - 2)))
+    runs = (wanted[at : at + 3] for at in range(len(wanted) - 2))
+    found = list(dict.fromkeys(run for run in runs if "\0" not in run))  # which ends a query
     step = -(-len(found) // MOST_TRIGRAMS) or 1
     return " AND ".join(f'"{each.replace(chr(34), chr(34) * 2)}"' for each in found[::step]) or None

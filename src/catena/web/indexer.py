@@ -108,6 +108,14 @@ class Indexer:
         self._ended.set()
         self._thread.join(timeout=30)
 
+    def once(self) -> None:
+        """Take in all that there is now, in this thread."""
+        with contextlib.closing(make_index(self._folder)) as index, Ledger(self._folder) as ledger:
+            self._cells = {cell: number for number, (cell, _) in cells_of(index).items()}
+            self._look(index, ledger)
+            while self._unread:
+                self._read_shard(index, ledger, self._unread.popleft())
+
     # -- the loop -----------------------------------------------------------------------------------------------
 
     def _work(self) -> None:

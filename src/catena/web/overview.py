@@ -17,7 +17,7 @@ from catena.web.state import State, state_of
 __all__ = ["routes"]
 
 WIDTH, HEIGHT = 600, 80
-MOST_TROUBLES = 12
+MOST_TROUBLES = 8
 KINDS = ("usd", "tokens", "calls")
 
 
@@ -27,7 +27,7 @@ def _overview(request: Request) -> Response:
 
 def _live(request: Request) -> Response:
     """The parts of the first page that change while the run works."""
-    return show(request, "live.html", **_seen(request))
+    return show(request, "parts.html", **_seen(request))
 
 
 def _seen(request: Request) -> dict[str, Any]:

@@ -4,13 +4,16 @@
 
 const EVERY = 2000; // milliseconds
 
-async function refresh(part) {
-  if (document.hidden || part.contains(document.activeElement)) return; // not under somebody's hand
+// One fetch brings all parts of an address; a part is left alone while somebody's hand is on it.
+async function refresh(address, parts) {
   try {
-    const answer = await fetch(part.dataset.live);
+    const answer = await fetch(address);
     if (!answer.ok) throw new Error(answer.statusText);
-    const now = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part.id);
-    if (now && !part.contains(document.activeElement)) part.replaceWith(now);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const part of parts) {
+      const now = page.getElementById(part.id);
+      if (now && !part.contains(document.activeElement)) part.replaceWith(now);
+    }
     document.body.classList.remove("gone");
   } catch {
     document.body.classList.add("gone");
@@ -18,7 +21,10 @@ async function refresh(part) {
 }
 
 function beat() {
-  Promise.all([...document.querySelectorAll("[data-live]")].map(refresh)).finally(() => setTimeout(beat, EVERY));
+  const parts = document.hidden ? [] : [...document.querySelectorAll("[data-live]")];
+  const all = new Map();
+  for (const part of parts) all.set(part.dataset.live, [...(all.get(part.dataset.live) ?? []), part]);
+  Promise.all([...all].map(([address, those]) => refresh(address, those))).finally(() => setTimeout(beat, EVERY));
 }
 
 // A form is sent as a request of the script, since with one the browser always tells the origin.
