@@ -16,7 +16,7 @@ import msgspec
 from catena import __version__
 from catena.data.rows import Rows, read_rows
 from catena.engine.budget import BudgetError
-from catena.engine.people import finish_without, revise
+from catena.engine.people import finish_without, outranked, revise
 from catena.engine.pipeline import Pipeline
 from catena.engine.progress import Progress
 from catena.engine.results import LABELS_FILE, labels_digest, write_labels
@@ -194,6 +194,7 @@ class Run:
         """Get all votes, again where people have changed their minds meanwhile; returns how many were there before."""
         while True:
             pipeline = Pipeline(self.task, self._judge, self.links, numbers, ledger)
+            pipeline.progress.warnings += outranked(self.task, self.links)
             if watch:
                 watch(pipeline.progress)
             _run_async(pipeline.run())
