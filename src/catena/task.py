@@ -205,7 +205,8 @@ def parse_task(text: str, where: str = "task") -> TaskSpec:
     _check_abstain(given.abstain, labels, where)
     chain = _chain(given.chain, where)
     policy = _policy(given.policy, chain, labels, where)
-    aggregate, calibrated = _aggregate(given.aggregate or policy.usual_aggregate, where)
+    usual = "last" if chain[-1].kind == "human" else policy.usual_aggregate  # people have the last word
+    aggregate, calibrated = _aggregate(given.aggregate or usual, where)
     return TaskSpec(
         name=given.name,
         instruction=given.instruction,

@@ -355,3 +355,20 @@ def test_abstaining_people(tmp_path, votes):
     answer = answers_in(out, "people")[0]
     assert isinstance(answer, Failure)
     assert (answer.reason, answer.model) == ("abstained", "Ada")
+
+
+def test_people_have_the_last_word(tmp_path, votes):
+    """Unless the task says otherwise, in which case it is warned."""
+    chain = [{"name": "small", "kind": "replay", "votes": str(votes)}, people()]
+    assert chain_task(*chain).aggregate == "last"
+    assert chain_task(*chain[:1]).aggregate == "rank"
+    task = chain_task(*chain, data={"id": "id"}, aggregate="rank")
+    said = []
+    execute(
+        task,
+        data_of(N),
+        tmp_path / "r",
+        without_people=True,
+        watch=lambda progress: said.append(progress.warnings),
+    )
+    assert "with aggregate: rank an earlier vote can outrank that of people" in said[0][0]

@@ -19,6 +19,7 @@ def command(output: Any, run: Path) -> None:
     from catena.engine.results import LABELS_FILE
     from catena.engine.run import task_of
     from catena.evaluate.describe import progress_of_run
+    from catena.evaluate.people import waiting_for_people
     from catena.ledger import Ledger
     from catena.ledger.lock import holder
 
@@ -26,6 +27,7 @@ def command(output: Any, run: Path) -> None:
         task = task_of(ledger)
         progress = progress_of_run(ledger, task)
         at_work = holder(run)
+    waiting = waiting_for_people(run)
     if at_work:
         progress |= {"state": "running", "holder": at_work}
     output.say(f"{run}: {progress['state']}" + (f" ({at_work})" if at_work else ""))
@@ -36,10 +38,12 @@ def command(output: Any, run: Path) -> None:
             f"{counted(link['calls'], 'call')}, {money(link['cost_usd'])}"
             + (f", confidence from {link['confidence']}" if "confidence" in link else "")
         )
+    for link, count in waiting.items():
+        output.say(f"  {link}: {counted(count, 'item')} waiting for people: catena serve {run}")
     if progress["stopped"] and not at_work:
         output.say(f"It stopped because: {progress['stopped']}")
     if progress["state"] == "finished":
         output.say(f"Labels: {run / LABELS_FILE}")
     elif not at_work:
         output.say("The same catena run command goes on.")
-    output.result(progress)
+    output.result(progress | ({"waiting_for_people": waiting} if waiting else {}))

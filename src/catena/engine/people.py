@@ -18,9 +18,10 @@ from catena.ledger import Ledger
 from catena.ledger.desk import FILE, Desk, Ready
 from catena.ledger.writer import Writer
 from catena.links.human import HumanLink
+from catena.task import TaskSpec
 from catena.types import Link
 
-__all__ = ["PeopleAsker", "finish_without", "revise"]
+__all__ = ["PeopleAsker", "finish_without", "outranked", "revise"]
 
 T = TypeVar("T")
 
@@ -165,6 +166,18 @@ def finish_without(folder: Path, links: Sequence[Link]) -> None:
                 if link.name not in known:
                     desk.begin(link.name, link.desk_settings)
                 desk.finish(link.name)
+
+
+def outranked(task: TaskSpec, links: Sequence[Link]) -> list[str]:
+    """Return a line for a person where a rule of aggregation may put an earlier vote above that of people."""
+    if task.aggregate not in {"rank", "minmax"}:
+        return []
+    return [
+        f"link '{link.name}': with aggregate: {task.aggregate} an earlier vote can outrank that of people; "
+        "aggregate: last lets them have the last word."
+        for link in links
+        if isinstance(link, HumanLink)
+    ]
 
 
 def revise(ledger: Ledger, links: Sequence[Link], *, again: bool = False) -> int:

@@ -18,7 +18,7 @@ from catena import __version__
 from catena.confidence.block import block_mean
 from catena.data.rows import Rows, read_rows
 from catena.engine.budget import Budget, BudgetError
-from catena.engine.people import finish_without, revise
+from catena.engine.people import finish_without, outranked, revise
 from catena.engine.pipeline import Pipeline, spent_of
 from catena.engine.progress import Progress
 from catena.engine.resolve import (
@@ -241,7 +241,7 @@ class Run:
         """Get all votes, again where people have changed their minds meanwhile; returns how many were there before."""
         while True:
             pipeline = Pipeline(self.task, self._judge, self.links, numbers, ledger)
-            pipeline.progress.warnings += self._told
+            pipeline.progress.warnings += [*self._told, *outranked(self.task, self.links)]
             if watch:
                 watch(pipeline.progress)
             _run_async(pipeline.run())

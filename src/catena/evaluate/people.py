@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from catena.evaluate.agreement import cohen_kappa, krippendorff_alpha
-from catena.ledger.desk import Desk
+from catena.ledger.desk import Desk, desk_of
 
-__all__ = ["people_agreement"]
+__all__ = ["people_agreement", "waiting_for_people"]
 
 MOST_PAIRS = 20
 
@@ -49,3 +50,13 @@ def people_agreement(desk: Desk, queue: int, labels: Sequence[str]) -> dict[str,
     several = int(((label >= 0).sum(0) > 1).sum())
     alpha = krippendorff_alpha(label, len(labels)) if several else None
     return {"items": several, "alpha": alpha, "pairs": pairs[:MOST_PAIRS]}
+
+
+def waiting_for_people(folder: Path) -> dict[str, int]:
+    """Return how many items of a run wait for people, by queue; those without any are left out."""
+    desk = desk_of(folder)
+    if desk is None:
+        return {}
+    with desk:
+        counts = {queue.name: desk.counts(queue.number).waiting for queue in desk.queues()}
+    return {name: count for name, count in counts.items() if count}
