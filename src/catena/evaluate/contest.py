@@ -120,20 +120,17 @@ class Contest:
         by_model, by_count = MODEL_ERROR**-2, n / max(apart, 1 / n)
         return (soft * by_model + hard * by_count) / (by_model + by_count)
 
-    def left_out(self) -> tuple[float, Floats]:
-        """Return by how much a choice overstates itself, and how often each item is right by choices made without it.
+    def overstated(self) -> float:
+        """Return by how much a choice overstates itself: the winner's curse.
 
-        What the choice of a half expects of itself there, less what it is worth on the other half, is the winner's curse
-        together with what the calibration gets wrong. Worth is counted, and expected from posteriors, half and half:
-        counts alone are fair but vary most.
+        It is what the choice of a half expects of itself there, less what is expected of it on the other half.
         """
-        halves, n = self._draw.halves, self._hard.shape[1]
-        lost, hits, times = [], np.zeros(n), np.maximum((~halves).sum(0), 1)
-        for half, luck, (chain, single) in zip(halves, self._draw.luck_of_half, self._of_halves, strict=True):
+        lost = []
+        for half, luck, (chain, single) in zip(
+            self._draw.halves, self._draw.luck_of_half, self._of_halves, strict=True
+        ):
             size = int(half.sum())
             gain = self._weighed(*self._compared(chain, single, half, luck), size)
             at = chain if gain > MARGIN / np.sqrt(size) else single
-            worth = (self.even[at, ~half].mean() + self._hard[at, ~half].mean()) / 2
-            lost.append(float(self.even[at, half].mean() - worth))
-            hits[~half] += self._hard[at, ~half]
-        return float(np.mean(lost)), hits / times
+            lost.append(float(self.even[at, half].mean() - self.even[at, ~half].mean()))
+        return float(np.mean(lost))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cuts", "mixed", "wilson"]
+__all__ = ["boast", "cuts", "mixed", "wilson"]
 
 CUTS = 40
 
@@ -29,6 +29,18 @@ def mixed(soft: NDArray[np.float32], hard: NDArray[np.float32]) -> NDArray[np.fl
     shrink = missed / (missed + chance + 1e-12)
     result: NDArray[np.float32] = soft + shared + shrink[:, None] * off
     return result
+
+
+def boast(soft: NDArray[np.float64], hard: NDArray[np.float64]) -> float:
+    """Return by how much posteriors say too much (or too little) of their labels, as far as chance does not explain it.
+
+    Args:
+        soft: Probability of the label given, [n].
+        hard: Whether it is right, [n].
+    """
+    off = soft - hard
+    seen, chance = float(off.mean()), float(off.var()) / len(off)
+    return seen * max(0.0, 1 - chance / seen**2) if seen else 0.0
 
 
 def cuts(tie: NDArray[np.uint64]) -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from catena.evaluate.contest import MARGIN, Contest, Draw, draw_of
 from catena.evaluate.crossfit import CrossFit, Judged, Links
-from catena.evaluate.luck import wilson
+from catena.evaluate.luck import boast, wilson
 from catena.evaluate.prices import SLACK, Prices
 from catena.routing.spend import follow, foretold
 
@@ -190,32 +190,29 @@ class Search:
         return self._describe(candidates[at], said[at], contest)
 
     def _describe(self, candidate: Candidate, said: Judged, contest: Contest) -> Found:
-        overstated, hits = contest.left_out()
+        overstated = contest.overstated() + boast(said.soft, said.hard) / 2
         sure = float((said.soft == 1).mean()) if self.fit.certain in candidate.links else 0.0
         accuracy = float(np.clip((said.soft.mean() + said.hard.mean()) / 2 - overstated, sure, 1.0))
         if self.fit.certain == candidate.links[0]:
             accuracy = 1.0
-        low, high = self._interval(accuracy, hits, sure)
+        low, high = self._interval(accuracy, sure)
         macro_f1 = max(0.0, self._macro_f1(said) - overstated)
         usd = sum(f * self._means[j] for f, j in zip(candidate.forwarded, candidate.links, strict=True))
         value = accuracy if self._metric == "accuracy" else macro_f1
         return Found(candidate, value, accuracy, low, high, macro_f1, float(usd))
 
-    def _interval(self, accuracy: float, hits: Floats, sure: float) -> tuple[float, float]:
+    def _interval(self, accuracy: float, sure: float) -> tuple[float, float]:
         """Return the 95 % interval of the accuracy on the rest.
 
         It has the width of a count on as many items as the estimate varies like, and holds the chance of the rest too.
 
         Args:
             accuracy: What is expected.
-            hits: From `Contest.left_out`.
             sure: Share of the items that are right by definition.
         """
         if sure >= 1:
             return 1.0, 1.0
-        n, mean = len(hits), float(hits.mean())
-        steady = float(hits.var()) / (mean * (1 - mean)) if 0 < mean < 1 else 1.0
-        items = (1 - sure) / (self._tracking * steady / n + 1 / max(self.prices.rest, 1))
+        items = (1 - sure) / (self._tracking / len(self._gold) + 1 / max(self.prices.rest, 1))
         low, high = wilson((accuracy - sure) / (1 - sure), items)
         return sure + (1 - sure) * low, sure + (1 - sure) * high
 
