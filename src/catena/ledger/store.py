@@ -351,14 +351,14 @@ class Ledger:
     ) -> tuple[NDArray[np.bool_], NDArray[np.int16], NDArray[np.float64]]:
         """Return, for one link: which rows have an answer, its label index (-1 for a failure), its confidence."""
         with self._whole():
-            return votes.decided(self._db, link, labels, n, self.mean(link))
+            return votes.decided(self._db, link, labels, n)
 
     def scored(
         self, link: int, labels: int, n: int
     ) -> tuple[NDArray[np.float32] | None, NDArray[np.float64]]:
         """Return log-probabilities and costs of a link's votes; see `votes.scored`."""
         with self._whole():
-            return votes.scored(self._db, link, labels, n, self.mean(link))
+            return votes.scored(self._db, link, labels, n)
 
     def answers(self, link: int, *, given: bool = False) -> Iterator[tuple[int, str, Answer, bool]]:
         """Yield (row, id, answer, whether it is the first row with this answer) of a link in row order.
@@ -366,11 +366,12 @@ class Ledger:
         Votes are as they count in decisions, unless they are wanted as they were `given`.
         """
         with self._whole():
-            yield from votes.answers(self._db, link, None if given else self.mean(link))
+            yield from votes.answers(self._db, link, given=given)
 
     def mean(self, link: int) -> dict[str, float] | None:
         """Return what a link's label distributions are divided by in decisions; None where they count as they are."""
-        return (self.get("means") or {}).get(str(link)) or None
+        with self._whole():
+            return votes.mean(self._db, link)
 
     def failures(self, link: int, start: int, stop: int) -> Iterator[tuple[int, str]]:
         """Yield (row, message) of those rows from `start` up to `stop` that a link has no label for."""

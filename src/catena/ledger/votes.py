@@ -1,23 +1,37 @@
-"""A link's votes as the ledger holds them: each is checked as it is read."""
+"""A link's votes as the ledger holds them: each is checked as it is read, and read as it counts in decisions."""
 
+import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.confidence.block import calibrated
 from catena.ledger.items import Broken
-from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, vote_digest
-from catena.types import Answer, Vote
+from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, counted, vote_digest
+from catena.types import Answer
 
-__all__ = ["answers", "decided", "find", "scored"]
+__all__ = ["answers", "decided", "find", "mean", "scored"]
 
 BLOCK = 4096
 LABEL, CONFIDENCE, LOGPROBS, COST = (
     VOTE_COLUMNS.split(", ").index(name) for name in ("label", "confidence", "logprobs", "cost_usd")
 )
+
+
+def mean(connection: sqlite3.Connection, link: int) -> dict[str, float] | None:
+    """Return what a link's label distributions are divided by, by label; None where they count as they are.
+
+    Raises:
+        Broken: It is not what was stored.
+    """
+    fact = connection.execute("SELECT key, value, crc FROM meta WHERE key = 'means'").fetchone()
+    if fact is None:
+        return None
+    if checksum(fact[:2]) != fact[2]:
+        raise Broken("what it says about the run (means)")
+    return (json.loads(fact[1]) or {}).get(str(link)) or None
 
 
 def find(connection: sqlite3.Connection, link: int, keys: Sequence[bytes]) -> dict[bytes, Answer]:
@@ -37,20 +51,9 @@ def find(connection: sqlite3.Connection, link: int, keys: Sequence[bytes]) -> di
 
 
 def decided(
-    connection: sqlite3.Connection,
-    link: int,
-    labels: Sequence[str],
-    n: int,
-    mean: Mapping[str, float] | None = None,
+    connection: sqlite3.Connection, link: int, labels: Sequence[str], n: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int16], NDArray[np.float64]]:
     """Return, for one link: which rows have an answer, its label index (-1 for a failure), its confidence.
-
-    Args:
-        connection: Of the ledger.
-        link: Its number.
-        labels: The task's labels.
-        n: Rows.
-        mean: What the link's label distributions are divided by; None where they count as they are.
 
     Raises:
         Broken: A vote is not what was stored.
@@ -61,18 +64,14 @@ def decided(
     index = {name: at for at, name in enumerate(labels)}
     for row, vote in _read(connection, link, n=n):
         asked[row] = True
-        named, sure = vote[LABEL], vote[CONFIDENCE]
-        if mean and named is not None:
-            judged = _judged(answer_from(vote), mean)
-            named, sure = (judged.label, judged.confidence) if isinstance(judged, Vote) else (None, None)
-        label[row] = index.get(named, -1)
-        if sure is not None:
-            confidence[row] = sure
+        label[row] = index.get(vote[LABEL], -1)
+        if vote[CONFIDENCE] is not None:
+            confidence[row] = vote[CONFIDENCE]
     return asked, label, confidence
 
 
 def scored(
-    connection: sqlite3.Connection, link: int, labels: int, n: int, mean: Mapping[str, float] | None = None
+    connection: sqlite3.Connection, link: int, labels: int, n: int
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.float64]]:
     """Return, for one link: log-probabilities of the labels, [n, K], and what each row's vote costs in USD, [n].
 
@@ -83,7 +82,6 @@ def scored(
         link: Its number.
         labels: K; 0 where log-probabilities are not wanted: then there are none.
         n: Rows.
-        mean: As in `decided`.
 
     Raises:
         Broken: A vote is not what was stored.
@@ -93,16 +91,19 @@ def scored(
     for row, vote in _read(connection, link, n=n):
         cost[row] = np.nan if vote[COST] is None else vote[COST]
         if logprobs is not None and vote[LOGPROBS] is not None:
-            judged = _judged(answer_from(vote), mean) if mean else None
-            words = judged.logprobs if isinstance(judged, Vote) else None
-            logprobs[row] = np.frombuffer(vote[LOGPROBS], "<f8") if words is None else _numbers(words)
+            logprobs[row] = np.frombuffer(vote[LOGPROBS], "<f8")
     return logprobs, cost
 
 
 def answers(
-    connection: sqlite3.Connection, link: int, mean: Mapping[str, float] | None = None
+    connection: sqlite3.Connection, link: int, *, given: bool = False
 ) -> Iterator[tuple[int, str, Answer, bool]]:
     """Yield (row, id, answer, whether it is the first row with this answer) of a link in row order.
+
+    Args:
+        connection: Of the ledger.
+        link: Its number.
+        given: Whether votes are wanted as the link gave them.
 
     Raises:
         Broken: A vote is not what was stored.
@@ -110,25 +111,23 @@ def answers(
     most = connection.execute("SELECT coalesce(max(vote), 0) FROM votes").fetchone()[0]
     seen = bytearray(most // 8 + 1)
     more, tables = ", votes.vote, items.id", "JOIN items USING (row)"
-    for row, values, vote, name in _read(connection, link, more=more, tables=tables):
+    for row, values, vote, name in _read(connection, link, more=more, tables=tables, given=given):
         byte, bit = vote >> 3, 1 << (vote & 7)
-        yield row, name, _judged(answer_from(values), mean), not seen[byte] & bit
+        yield row, name, answer_from(values), not seen[byte] & bit
         seen[byte] |= bit
 
 
-def _judged(answer: Answer, mean: Mapping[str, float] | None) -> Answer:
-    """Return an answer as it counts in decisions."""
-    return calibrated(answer, mean) if mean and isinstance(answer, Vote) else answer
-
-
-def _numbers(words: Sequence[float | None]) -> list[float]:
-    return [np.nan if word is None else word for word in words]
-
-
 def _read(
-    connection: sqlite3.Connection, link: int, n: int | None = None, more: str = "", tables: str = ""
+    connection: sqlite3.Connection,
+    link: int,
+    n: int | None = None,
+    more: str = "",
+    tables: str = "",
+    *,
+    given: bool = False,
 ) -> Iterator[tuple[Any, ...]]:
     """Yield (row, vote columns, more columns) in row order. `more` and `tables` are our own words."""
+    divisor = None if given else mean(connection, link)
     columns = ", ".join(f"votes.{name.strip()}" for name in VOTE_COLUMNS.split(",")[2:])
     cursor = connection.execute(
         f"SELECT asked.link, row, asked.key, asked.crc, votes.digest, asked.link, asked.key, {columns} {more} "  # noqa: S608
@@ -145,4 +144,5 @@ def _read(
         ):
             raise Broken(f"votes of link number {link}")
         for row in rows:
-            yield (row[1], row[5:width], *row[width:])
+            values = row[5:width] if divisor is None else counted(row[5:width], divisor)
+            yield (row[1], values, *row[width:])
