@@ -12,7 +12,8 @@ import pytest
 from catena.confidence import LabelScorer
 from catena.errors import LinkError, TaskError
 from catena.links import open_link
-from catena.links.scoring import Likely, label_logprob, read_choice, read_first_token
+from catena.links.likelihood import Likely, label_logprob
+from catena.links.scoring import read_choice, read_first_token
 from catena.testing import check_link
 from catena.testing.provider import FakeProvider
 from catena.types import Item, Vote
@@ -99,6 +100,20 @@ def test_labels_that_share_their_first_token_are_refused():
         link = link_to(provider, ALIKE, scoring="first-token")
         with pytest.raises(LinkError, match=r"share their first token: pro, pro-war.*likelihood"):
             ask(link, "Which one?")
+
+
+def test_more_labels_than_are_listed():
+    """A server lists 20 tokens at most: labels beyond that are refused, other spellings are left out."""
+    many = [f"{chr(97 + at)}bc" for at in range(24)]
+    with FakeProvider(labels=many, serves=SERVES, quirk="vllm", other=0.0) as provider:
+        with pytest.raises(LinkError, match="24 labels are more than the server lists"):
+            ask(link_to(provider, many, scoring="first-token"), "Which one?")
+        provider.control(labels=many[:12])
+        link = link_to(provider, many[:12], scoring="first-token")
+        for prompt, vote in zip(texts(6), ask(link, *texts(6)), strict=True):
+            truth = provider.distribution(prompt, "small")
+            assert all(low <= truth[label] for low, label in zip(vote.lower, many, strict=False))
+            assert all(truth[label] <= high + 1e-9 for label, high in zip(many, vote.upper, strict=False))
 
 
 @pytest.mark.parametrize(("scoring", "says"), [("first-token", "/tokenize"), ("systemone", "/systemone")])

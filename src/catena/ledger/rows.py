@@ -2,15 +2,25 @@
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
+from catena.confidence.block import calibrated
 from catena.types import Answer, Failure, Usage, Vote
 
-__all__ = ["INSERT_VOTE", "VOTE_COLUMNS", "answer_from", "checksum", "digest", "vote_digest", "vote_row"]
+__all__ = [
+    "INSERT_VOTE",
+    "VOTE_COLUMNS",
+    "answer_from",
+    "checksum",
+    "counted",
+    "digest",
+    "vote_digest",
+    "vote_row",
+]
 
 VOTE_COLUMNS = (
     "link, key, label, confidence, source, logprobs, text, calls, prompt_tokens, completion_tokens, cost_usd, "
@@ -108,6 +118,14 @@ def answer_from(row: Sequence[Any]) -> Answer:
     return Vote(
         label, confidence, source, _unpack_floats(logprobs), text, usage, model, lower=lower, upper=upper
     )
+
+
+def counted(row: Sequence[Any], mean: Mapping[str, float]) -> tuple[Any, ...]:
+    """Return a row of `VOTE_COLUMNS` as it counts where its link's label distributions are divided by a mean one."""
+    answer = answer_from(row)
+    if not isinstance(answer, Vote):
+        return tuple(row)
+    return vote_row(row[0], row[1], calibrated(answer, mean))[:-1]
 
 
 def _halves(bounds: bytes | None) -> tuple[Any, Any]:

@@ -372,14 +372,14 @@ class Ledger:
             more: `chance` and `cost` to be filled; see `votes.decided`.
         """
         with self._whole():
-            return votes.decided(self._db, link, labels, n, self.mean(link), **more)
+            return votes.decided(self._db, link, labels, n, **more)
 
     def scored(
         self, link: int, labels: int, n: int
     ) -> tuple[NDArray[np.float32] | None, NDArray[np.float64]]:
         """Return log-probabilities and costs of a link's votes; see `votes.scored`."""
         with self._whole():
-            return votes.scored(self._db, link, labels, n, self.mean(link))
+            return votes.scored(self._db, link, labels, n)
 
     def answers(self, link: int, *, given: bool = False) -> Iterator[tuple[int, str, Answer, bool]]:
         """Yield (row, id, answer, whether it is the first row with this answer) of a link in row order.
@@ -387,21 +387,22 @@ class Ledger:
         Votes are as they count in decisions, unless they are wanted as they were `given`.
         """
         with self._whole():
-            yield from votes.answers(self._db, link, None if given else self.mean(link))
+            yield from votes.answers(self._db, link, given=given)
 
     def mean(self, link: int) -> dict[str, float] | None:
         """Return what a link's label distributions are divided by in decisions; None where they count as they are."""
-        return (self.get("means") or {}).get(str(link)) or None
+        with self._whole():
+            return votes.mean(self._db, link)
 
     def said(self, link: int, rows: Sequence[int]) -> dict[int, Answer]:
         """Return what a link has said about some rows, as it counts, by row; those that it has not are left out."""
         with self._whole():
-            return votes.of_rows(self._db, link, rows, self.mean(link))
+            return votes.of_rows(self._db, link, rows)
 
     def told(self, link: int, rows: Sequence[int]) -> list[tuple[int, str | None, float | None, str | None]]:
         """Return (row, label, confidence, reason of a failure) of those rows that a link has said something about."""
         with self._whole():
-            return list(votes.told(self._db, link, rows, self.mean(link)))
+            return list(votes.told(self._db, link, rows))
 
     def counted(self, link: int, block: int) -> dict[int, int]:
         """Return how many rows of each block have an answer of a link; block i begins at row i * block."""

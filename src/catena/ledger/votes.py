@@ -1,25 +1,39 @@
-"""A link's votes as the ledger holds them: each is checked as it is read."""
+"""A link's votes as the ledger holds them: each is checked as it is read, and read as it counts in decisions."""
 
+import json
 import sqlite3
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.confidence.block import calibrated
 from catena.ledger.items import Broken
-from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, vote_digest
-from catena.types import Answer, Vote
+from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, counted, vote_digest
+from catena.types import Answer
 
-__all__ = ["answers", "decided", "find", "of_rows", "scored", "told"]
+__all__ = ["answers", "decided", "find", "mean", "of_rows", "scored", "told"]
 
 BLOCK = 4096
 _FLOAT = struct.Struct("<d")
 LABEL, CONFIDENCE, LOGPROBS, COST, REASON = (
     VOTE_COLUMNS.split(", ").index(name) for name in ("label", "confidence", "logprobs", "cost_usd", "reason")
 )
+
+
+def mean(connection: sqlite3.Connection, link: int) -> dict[str, float] | None:
+    """Return what a link's label distributions are divided by, by label; None where they count as they are.
+
+    Raises:
+        Broken: It is not what was stored.
+    """
+    fact = connection.execute("SELECT key, value, crc FROM meta WHERE key = 'means'").fetchone()
+    if fact is None:
+        return None
+    if checksum(fact[:2]) != fact[2]:
+        raise Broken("what it says about the run (means)")
+    return (json.loads(fact[1]) or {}).get(str(link)) or None
 
 
 def find(connection: sqlite3.Connection, link: int, keys: Sequence[bytes]) -> dict[bytes, Answer]:
@@ -43,7 +57,6 @@ def decided(
     link: int,
     labels: Sequence[str],
     n: int,
-    mean: Mapping[str, float] | None = None,
     chance: NDArray[np.float64] | None = None,
     cost: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.bool_], NDArray[np.int16], NDArray[np.float64]]:
@@ -52,9 +65,8 @@ def decided(
     Args:
         connection: Of the ledger.
         link: Its number.
-        labels: The task's labels, in the order of the indices.
+        labels: The labels, in the order of the indices.
         n: Rows.
-        mean: What the link's label distributions are divided by; None where they count as they are.
         chance: Full of NaN; filled with the link's probability of its label where it gives one, [n].
         cost: Likewise, with what each answer cost in USD where that is known, [n]. A vote that rows share costs each all.
 
@@ -67,26 +79,20 @@ def decided(
     index = {name: at for at, name in enumerate(labels)}
     for row, vote in _read(connection, link, n=n):
         asked[row] = True
-        named, sure, words = vote[LABEL], vote[CONFIDENCE], None
-        if mean and named is not None:
-            judged = _judged(answer_from(vote), mean)
-            named, sure = (judged.label, judged.confidence) if isinstance(judged, Vote) else (None, None)
-            words = judged.logprobs if isinstance(judged, Vote) else None
-        label[row] = at = index.get(named, -1)
-        if sure is not None:
-            confidence[row] = sure
+        label[row] = at = index.get(vote[LABEL], -1)
+        if vote[CONFIDENCE] is not None:
+            confidence[row] = vote[CONFIDENCE]
         if cost is not None and vote[COST] is not None:
             cost[row] = vote[COST]
         if chance is not None and at >= 0 and vote[LOGPROBS] is not None:
-            said = _FLOAT.unpack_from(vote[LOGPROBS], 8 * at)[0] if words is None else words[at]
-            chance[row] = np.nan if said is None else said
+            chance[row] = _FLOAT.unpack_from(vote[LOGPROBS], 8 * at)[0]
     if chance is not None:
         np.minimum(np.exp(chance, out=chance), 1.0, out=chance)
     return asked, label, confidence
 
 
 def scored(
-    connection: sqlite3.Connection, link: int, labels: int, n: int, mean: Mapping[str, float] | None = None
+    connection: sqlite3.Connection, link: int, labels: int, n: int
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.float64]]:
     """Return, for one link: log-probabilities of the labels, [n, K], and what each row's vote costs in USD, [n].
 
@@ -97,7 +103,6 @@ def scored(
         link: Its number.
         labels: K; 0 where log-probabilities are not wanted: then there are none.
         n: Rows.
-        mean: As in `decided`.
 
     Raises:
         Broken: A vote is not what was stored.
@@ -107,16 +112,19 @@ def scored(
     for row, vote in _read(connection, link, n=n):
         cost[row] = np.nan if vote[COST] is None else vote[COST]
         if logprobs is not None and vote[LOGPROBS] is not None:
-            judged = _judged(answer_from(vote), mean) if mean else None
-            words = judged.logprobs if isinstance(judged, Vote) else None
-            logprobs[row] = np.frombuffer(vote[LOGPROBS], "<f8") if words is None else _numbers(words)
+            logprobs[row] = np.frombuffer(vote[LOGPROBS], "<f8")
     return logprobs, cost
 
 
 def answers(
-    connection: sqlite3.Connection, link: int, mean: Mapping[str, float] | None = None
+    connection: sqlite3.Connection, link: int, *, given: bool = False
 ) -> Iterator[tuple[int, str, Answer, bool]]:
     """Yield (row, id, answer, whether it is the first row with this answer) of a link in row order.
+
+    Args:
+        connection: Of the ledger.
+        link: Its number.
+        given: Whether votes are wanted as the link gave them.
 
     Raises:
         Broken: A vote is not what was stored.
@@ -124,62 +132,31 @@ def answers(
     most = connection.execute("SELECT coalesce(max(vote), 0) FROM votes").fetchone()[0]
     seen = bytearray(most // 8 + 1)
     more, tables = ", votes.vote, items.id", "JOIN items USING (row)"
-    for row, values, vote, name in _read(connection, link, more=more, tables=tables):
+    for row, values, vote, name in _read(connection, link, more=more, tables=tables, given=given):
         byte, bit = vote >> 3, 1 << (vote & 7)
-        yield row, name, _judged(answer_from(values), mean), not seen[byte] & bit
+        yield row, name, answer_from(values), not seen[byte] & bit
         seen[byte] |= bit
 
 
-def of_rows(
-    connection: sqlite3.Connection, link: int, rows: Sequence[int], mean: Mapping[str, float] | None = None
-) -> dict[int, Answer]:
+def of_rows(connection: sqlite3.Connection, link: int, rows: Sequence[int]) -> dict[int, Answer]:
     """Return what a link has said about some rows, by row; those that it has said nothing about are left out.
-
-    Args:
-        connection: Of the ledger.
-        link: Its number.
-        rows: The rows.
-        mean: As in `decided`.
 
     Raises:
         Broken: A vote is not what was stored.
     """
-    return {row: _judged(answer_from(values), mean) for row, values in _read_some(connection, link, rows)}
+    return {row: answer_from(values) for row, values in _read(connection, link, rows=rows)}
 
 
 def told(
-    connection: sqlite3.Connection, link: int, rows: Sequence[int], mean: Mapping[str, float] | None = None
+    connection: sqlite3.Connection, link: int, rows: Sequence[int]
 ) -> Iterator[tuple[int, str | None, float | None, str | None]]:
     """Yield (row, label, confidence, reason of a failure) of those of some rows that a link has said something about.
-
-    Args:
-        connection: Of the ledger.
-        link: Its number.
-        rows: The rows.
-        mean: As in `decided`.
 
     Raises:
         Broken: A vote is not what was stored.
     """
-    for row, values in _read_some(connection, link, rows):
-        judged = _judged(answer_from(values), mean) if mean else None
-        if isinstance(judged, Vote):
-            yield row, judged.label, judged.confidence, None
-        else:
-            yield row, values[LABEL], values[CONFIDENCE], values[REASON]
-
-
-def _judged(answer: Answer, mean: Mapping[str, float] | None) -> Answer:
-    """Return an answer as it counts in decisions."""
-    return calibrated(answer, mean) if mean and isinstance(answer, Vote) else answer
-
-
-def _numbers(words: Sequence[float | None]) -> list[float]:
-    return [np.nan if word is None else word for word in words]
-
-
-def _read_some(connection: sqlite3.Connection, link: int, rows: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-    return _read(connection, link, only=f"AND row IN ({','.join('?' * len(rows))})", given=rows)
+    for row, values in _read(connection, link, rows=rows):
+        yield row, values[LABEL], values[CONFIDENCE], values[REASON]
 
 
 def _read(
@@ -188,24 +165,28 @@ def _read(
     n: int | None = None,
     more: str = "",
     tables: str = "",
-    only: str = "",
-    given: Sequence[int] = (),
+    rows: Sequence[int] | None = None,
+    *,
+    given: bool = False,
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield (row, vote columns, more columns) in row order. `more`, `tables` and `only` are our own words."""
+    """Yield (row, vote columns, more columns) in row order, of some rows or all. `more` and `tables` are our own words."""
+    only = "" if rows is None else f"AND row IN ({', '.join('?' * len(rows))})"
+    divisor = None if given else mean(connection, link)
     columns = ", ".join(f"votes.{name.strip()}" for name in VOTE_COLUMNS.split(",")[2:])
     cursor = connection.execute(
         f"SELECT asked.link, row, asked.key, asked.crc, votes.digest, asked.link, asked.key, {columns} {more} "  # noqa: S608
         f"FROM asked LEFT JOIN votes USING (link, key) {tables} WHERE asked.link = ? {only} ORDER BY row",
-        (link, *given),
+        (link, *(rows or ())),
     )
     width = 7 + len(VOTE_COLUMNS.split(",")) - 2
-    while rows := cursor.fetchmany(BLOCK):
+    while found := cursor.fetchmany(BLOCK):
         if any(
             checksum(row[:3]) != row[3]
             or vote_digest(row[5:width]) != row[4]
             or (n is not None and row[1] >= n)
-            for row in rows
+            for row in found
         ):
             raise Broken(f"votes of link number {link}")
-        for row in rows:
-            yield (row[1], row[5:width], *row[width:])
+        for row in found:
+            values = row[5:width] if divisor is None else counted(row[5:width], divisor)
+            yield (row[1], values, *row[width:])

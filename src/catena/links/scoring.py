@@ -7,30 +7,31 @@ vLLM and transformers serve choose among options at `/v1/systemone`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from math import exp, log
+from math import log
 from typing import Any, Literal
 
 import msgspec
 
 from catena.confidence import LabelScorer, Listed, Token
-from catena.confidence.parting import sharing
 from catena.confidence.scores import FLOOR
 from catena.errors import LinkError
+from catena.links.likelihood import LIKELIHOOD, Likely, Scored, label_logprob, vote_of
 from catena.links.reading import abstained
-from catena.links.wire import Choice, Completion, Count, bad_body
+from catena.links.wire import Completion, Count, bad_body
 from catena.types import Answer, Failure, Usage, Vote, together
 
-__all__ = ["SOURCES", "Scoring", "ServerScorer", "label_logprob", "read_choice", "read_first_token"]
+__all__ = ["SOURCES", "Scoring", "ServerScorer", "read_choice", "read_first_token"]
 
 Scoring = Literal["answer", "first-token", "likelihood", "systemone"]
 SOURCES = {
     "first-token": "first_token_logprobs",
-    "likelihood": "label_likelihood",
+    "likelihood": LIKELIHOOD,
     "systemone": "systemone",
 }
 CHOOSE = "Choose the label that answers the question above."
 UNSUPPORTED = Failure("no_label", "the server's answer does not score the labels")
 LISTED = 20
+"""Tokens that vLLM lists at most, the generated one among them, unless it was started with more."""
 
 Send = Callable[[str, Mapping[str, Any], Callable[[bytes, float], Answer]], Awaitable[Answer]]
 
@@ -79,7 +80,7 @@ class ServerScorer:
         if not self._first:
             self._first = await self._first_tokens()
         body = _of_one_token(self._question(prompt))
-        body |= {"top_logprobs": min(LISTED, len(self._first)), "logprob_token_ids": self._first}
+        body |= {"top_logprobs": LISTED, "logprob_token_ids": self._first}
 
         def read(raw: bytes, latency: float) -> Answer:
             return self._read(raw, latency, lambda choice: read_first_token(choice, self._scorer))
@@ -87,32 +88,38 @@ class ServerScorer:
         return self._without(await self._send("/chat/completions", body, read))
 
     async def _first_tokens(self) -> list[int]:
-        """Return the first tokens of all spellings of all labels.
+        """Return the first tokens of the labels, as they are written and in other spellings, as many as are listed.
 
         Raises:
-            LinkError: Labels share their first token, or the server does not tell tokens.
+            LinkError: Labels share their first token, they are too many, or the server does not tell tokens.
         """
-        first: dict[int, set[str]] = {}
-        for label in self._answers:
-            for spelling in (label, f" {label}", label[:1].upper() + label[1:]):
-                tokens = await self._tokenize(spelling)
-                if not tokens:
-                    raise LinkError(
-                        f"{self._where}: scoring: the server has no tokenizer at /tokenize.",
-                        "Write scoring: likelihood, or leave it out.",
-                    )
-                first.setdefault(tokens[0][0], set()).add(label)
-        parted = [number for number, of in first.items() if len(of) == 1]
-        alone = {label for number in parted for label in first[number]}
-        lost = [label for label in self._answers if label not in alone]
-        if lost:
-            said = {label: [str(n) for n, of in first.items() if label in of] for label in self._answers}
-            group = next((group for group in sharing(said) if lost[0] in group), lost)
-            raise LinkError(
-                f"{self._where}: scoring: labels share their first token: {', '.join(group)}.",
-                "Write scoring: likelihood, or leave it out.",
-            )
-        return parted
+        way = "Write scoring: likelihood, or leave it out."
+        if len(self._answers) >= LISTED:
+            said = f"{len(self._answers)} labels are more than the server lists tokens"
+            raise LinkError(f"{self._where}: scoring: {said}.", way)
+        written = await self._begun_by(self._answers)
+        for of in written.values():
+            if len(of) > 1:
+                said = f"labels share their first token: {', '.join(of)}"
+                raise LinkError(f"{self._where}: scoring: {said}.", way)
+        spelt = {f" {label}": label for label in self._answers}
+        spelt |= {label[:1].upper() + label[1:]: label for label in self._answers}
+        more = await self._begun_by(list(spelt))
+        apart = [n for n, of in more.items() if n not in written and len({spelt[text] for text in of}) == 1]
+        return [*written, *apart][: LISTED - 1]
+
+    async def _begun_by(self, texts: Sequence[str]) -> dict[int, list[str]]:
+        """Return the texts that each first token begins, in order."""
+        found: dict[int, list[str]] = {}
+        for text in texts:
+            tokens = await self._tokenize(text)
+            if not tokens:
+                raise LinkError(
+                    f"{self._where}: scoring: the server has no tokenizer at /tokenize.",
+                    "Write scoring: likelihood, or leave it out.",
+                )
+            found.setdefault(tokens[0][0], []).append(text)
+        return found
 
     async def _by_likelihood(self, prompt: str) -> Answer:
         """Ask about one label after the other; a failure of any is that of all."""
@@ -129,10 +136,10 @@ class ServerScorer:
             if isinstance(answer, Failure):
                 return msgspec.structs.replace(answer, usage=together(used))
             model = answer.model
-        vote = _from_scored(self._answers, found)
+        vote = vote_of(self._answers, found)
         return self._without(msgspec.structs.replace(vote, usage=together(used), model=model))
 
-    def _scored_of(self, label: str, found: list["Scored"]) -> "Callable[[Likely], Answer]":
+    def _scored_of(self, label: str, found: list[Scored]) -> Callable[[Likely], Answer]:
         def keep(said: Likely) -> Answer:
             before = label_logprob(said.prompt_logprobs or (), label)
             if before is None or not said.choices:
@@ -153,7 +160,7 @@ class ServerScorer:
         )
         return self._without(answer)
 
-    def _read(self, raw: bytes, latency: float, score: "Callable[[Likely], Answer]") -> Answer:
+    def _read(self, raw: bytes, latency: float, score: Callable[[Likely], Answer]) -> Answer:
         try:
             said = _decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -181,51 +188,7 @@ class ServerScorer:
         return msgspec.structs.replace(answer, **cut)
 
 
-class Likely(Completion, gc=False):
-    """An answer with the log-probabilities of its prompt's tokens: of each, by its number."""
-
-    prompt_logprobs: list[dict[str, "Known"] | None] | None = None
-
-
-class Known(msgspec.Struct, gc=False):
-    """A token of a prompt, or one that might have stood there."""
-
-    logprob: float
-    decoded_token: str | None = None
-
-
-class Scored(msgspec.Struct, frozen=True):
-    """The log-probability of a label's own tokens, and what followed them."""
-
-    before: float
-    behind: Choice
-
-
-def label_logprob(tokens: Sequence[Mapping[str, Known] | None], label: str) -> float | None:
-    """Return the log-probability of a label at the end of a prompt; None where that does not end with it.
-
-    Args:
-        tokens: Of each token of the prompt, the log-probability of it and of others in its place.
-        label: What the prompt ends with.
-    """
-    rest, total = label, 0.0
-    for known in reversed(tokens):
-        if not known:
-            return None
-        own = next((each for each in known.values() if _ends(rest, each.decoded_token)), None)
-        if own is None or own.decoded_token is None:
-            return None
-        rest, total = rest[: -len(own.decoded_token)], total + min(own.logprob, 0.0)
-        if not rest:
-            return total
-    return None
-
-
-def _ends(text: str, token: str | None) -> bool:
-    return bool(token) and text.endswith(token or "")
-
-
-def read_first_token(choice: "Likely", scorer: LabelScorer) -> Answer:
+def read_first_token(choice: Likely, scorer: LabelScorer) -> Answer:
     """Return the vote for the label whose first tokens are likeliest.
 
     Args:
@@ -288,43 +251,6 @@ class Choices(msgspec.Struct, gc=False):
     answers: dict[str, Chosen]
     model: str = ""
     usage: ChoiceTokens = msgspec.field(default_factory=ChoiceTokens)
-
-
-def _from_scored(labels: Sequence[str], found: Sequence[Scored]) -> Vote:
-    """Return the vote of the likeliest label, each with its end.
-
-    An end is what followed a label where the model stopped; for the others its probability is looked up behind them. Where
-    it isn't listed it is at most the least that is. Where the model stops behind no label, ends are not told apart.
-    """
-    ends = {
-        scored.behind.tokens()[0].token
-        for scored in found
-        if scored.behind.finish_reason == "stop" and scored.behind.tokens()
-    }
-    spans = [_ended(scored.behind, ends) for scored in found]
-    lower = tuple(exp(scored.before) * low for scored, (low, _) in zip(found, spans, strict=True))
-    upper = tuple(exp(scored.before) * high for scored, (_, high) in zip(found, spans, strict=True))
-    best = max(range(len(labels)), key=upper.__getitem__)
-    logprobs = tuple(
-        max(scored.before + log(high), -1e4) if high else None
-        for scored, (_, high) in zip(found, spans, strict=True)
-    )
-    rival = max(each for at, each in enumerate(upper) if at != best)
-    least = log(max(lower[best], FLOOR)) - log(max(rival, FLOOR))
-    return Vote(labels[best], max(least, 0.0), SOURCES["likelihood"], logprobs, lower=lower, upper=upper)
-
-
-def _ended(behind: Choice, ends: set[str]) -> tuple[float, float]:
-    """Return the least and the most probability of an end behind a label."""
-    tokens = behind.tokens()
-    if not ends or not tokens:
-        return 0.0, 1.0
-    listed = {each.token: each.logprob for each in tokens[0].top_logprobs or ()}
-    listed[tokens[0].token] = tokens[0].logprob
-    told = [exp(min(logprob, 0.0)) for token, logprob in listed.items() if token in ends]
-    if told:
-        return min(sum(told), 1.0), min(sum(told), 1.0)
-    return 0.0, exp(min(min(listed.values(), default=0.0), 0.0))
 
 
 def _of_one_token(body: dict[str, Any]) -> dict[str, Any]:

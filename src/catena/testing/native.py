@@ -60,7 +60,8 @@ class Native:
         chances = dict(alternatives(node, shares))
         for position in body["choices"][0]["logprobs"]["content"][:1]:
             names = [position["token"], *[token for token in wanted if token != position["token"]]]
-            position["top_logprobs"] = [_listed(token, chances.get(token, LEAST)) for token in names]
+            listed = names[: asked.get("top_logprobs") or 0]
+            position["top_logprobs"] = [_listed(token, chances.get(token, LEAST)) for token in listed]
 
     def with_prompt(self, body: dict[str, Any], asked: Mapping[str, Any]) -> None:
         """Give the log-probabilities of the prompt's tokens; those of what the model has said are its own."""
