@@ -96,8 +96,10 @@ class Gateway(Client):
         if self._litellm is None:
             self._litellm = loaded(self._where)
 
-    async def post(self, url: str, body: bytes) -> Reply | Failure:  # noqa: ARG002 - litellm knows the address
+    async def post(self, url: str, body: bytes) -> Reply | Failure:
         """Have litellm ask, and return its answer as JSON, or why there is none; as `Client.post`."""
+        if not url.endswith("/chat/completions"):
+            return Failure("bad_request", "litellm makes calls of chat completions only")
         fixed = self._fixed or self._begin()
         start = time.perf_counter()
         try:
