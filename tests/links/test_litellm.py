@@ -309,6 +309,15 @@ def test_it_is_quiet(package, monkeypatch):
         assert handler().create_client().follow_redirects is False
 
 
+def test_it_asks_nothing_but_chat(package):
+    """What another endpoint of a server would be asked is refused, not asked of the model."""
+    with FakeProvider(labels=list(LABELS)) as provider:
+        link = link_to(provider)
+        said = asyncio.run(link._client.post(f"{provider.base_url}/tokenize", b"{}"))
+        assert not provider.calls()
+    assert said.reason == "bad_request"
+
+
 def test_a_chain_runs_with_it(package, tmp_path):
     """As any link, with a dearer one behind it."""
     with FakeProvider(labels=list(LABELS)) as provider:
