@@ -3,6 +3,7 @@
 import io
 import json
 
+import msgspec
 import pytest
 from rich.cells import cell_len
 
@@ -10,6 +11,8 @@ from catena.cli import main
 from catena.cli.drawing import Ink
 from catena.cli.output import Output
 from catena.cli.pictures import flow_picture, plan_picture, reliability_bar, risk_spark
+from catena.ledger import Ledger
+from catena.task import load_task
 from tables import vote, write_votes
 
 BLOCKS, ASCII = Ink(), Ink(ascii=True)
@@ -148,12 +151,18 @@ def test_json_has_no_picture(here, capsys):
 
 
 def test_status_shows_how_far_it_is(here, capsys):
-    """A bar for each link, of all rows."""
+    """A bar for each link, of the rows that it receives."""
     capsys.readouterr()
     assert main(["status", "run"]) == 0
     out = capsys.readouterr().out
     assert f"[{'█' * 20}] small: 40 answered" in out
-    assert f"[{'█' * 10}{' ' * 10}] big: 20 answered" in out
+    assert f"[{'█' * 20}] big: 20 answered" in out
+    (here / "half.yaml").write_text((here / "task.yaml").read_text() + "policy: {share: [0, 1]}\n")
+    with Ledger(here / "run", write=True) as ledger:  # as the run was when that decision had begun
+        ledger.put(task=msgspec.to_builtins(load_task(here / "half.yaml")), finished=None)
+    capsys.readouterr()
+    assert main(["status", "run"]) == 0
+    assert f"[{'█' * 10}{' ' * 10}] big: 20 answered" in capsys.readouterr().out
 
 
 def test_evaluate_draws_reliability(here, capsys):

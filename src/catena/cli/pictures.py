@@ -54,7 +54,7 @@ def _name(name: str, width: int = NAME) -> str:
 
 
 def progress_bar(answered: int, rows: int, ink: Ink) -> str:
-    """Return how much of the rows a link has answered."""
+    """Return how much of the rows that a link will receive it has answered."""
     return f"[{bar(answered / rows if rows else 0.0, BARS, ink)}]"
 
 

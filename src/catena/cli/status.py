@@ -33,8 +33,9 @@ def command(output: Any, run: Path) -> None:
     output.say(f"{run}: {progress['state']}" + (f" ({at_work})" if at_work else ""))
     output.say(f"  {counted(progress['n'], 'row')}")
     for link in progress["links"]:
+        rows = progress["n"] if link["expected"] is None else link["expected"]
         output.say(
-            f"  {progress_bar(link['answered'], progress['n'], output.ink)} {link['link']}: {link['answered']:,} answered ({link['failed']:,} failed), "
+            f"  {progress_bar(link['answered'], rows, output.ink)} {link['link']}: {link['answered']:,} answered ({link['failed']:,} failed), "
             f"{counted(link['calls'], 'call')}, {money(link['cost_usd'])}"
             + (f", confidence from {link['confidence']}" if "confidence" in link else "")
         )

@@ -18,22 +18,27 @@ LEVEL = 1.645  # standard errors: a 90 % interval
 
 
 def progress_of_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
-    """Return how far a run is, finished or not; works while another process runs it."""
+    """Return how far a run is, finished or not; works while another process runs it.
+
+    `expected` is how many rows each link will receive, None where that depends on the votes.
+    """
     numbers = ledger.links()
     finished = ledger.get("finished") is not None
     resolved = ledger.get("resolved") or {}
-    links = []
-    for spec in task.chain:
+    links, n = [], ledger.items_count()
+    for spec, expected in zip(task.chain, task.policy.expects(n, len(task.chain)), strict=True):
         if spec.name in numbers:
             number = numbers[spec.name][0]
             answered, failed = ledger.asked_count(number)
-            links.append({"link": spec.name, "answered": answered, "failed": failed, **ledger.spent(number)})
+            sure = answered if finished and expected is None else expected
+            counts = {"answered": answered, "failed": failed, "expected": sure}
+            links.append({"link": spec.name, **counts, **ledger.spent(number)})
             links[-1] |= _stands_on(resolved.get(spec.name))
     return {
         "run": str(ledger.folder),
         "state": "finished" if finished else "stopped" if ledger.get("stopped") else "unfinished",
         "stopped": ledger.get("stopped"),
-        "n": ledger.items_count(),
+        "n": n,
         "links": links,
         "cost_usd": _sum([*[link["cost_usd"] for link in links], *_probed(resolved)]),
     }
