@@ -19,8 +19,8 @@ __all__ = ["NAVIGATION", "Site", "message_page", "show", "site_of", "static_file
 NAVIGATION: Final = [("/", "Run"), ("/items", "Items"), ("/review", "Review")]
 """Address and name of what is in the bar at the top of every page."""
 
-KINDS: Final = {"css": "text/css", "js": "text/javascript"}
-STATIC: Final = ("page.css", "page.js", "review.css", "review.js")
+KINDS: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+STATIC: Final = ("page.css", "page.js", "icon.svg", "review.css", "review.js")
 
 
 def clock(seconds: float | None) -> str:
@@ -102,7 +102,7 @@ def _html(text: str, status: int) -> Response:
 
 
 def static_files() -> dict[str, tuple[str, str]]:
-    """Return kind and content of our own style sheets and script by name; nothing else is ever served as a file."""
+    """Return kind and content of our own style sheets, script and icon by name; nothing else is ever served as a file."""
     ours = {name: files("catena.web").joinpath("static", name).read_text("utf-8") for name in STATIC}
     return {
         name: (KINDS[name.rpartition(".")[2]], text) for name, text in {"look.css": look(), **ours}.items()
