@@ -81,7 +81,7 @@ class Served:
 
     def token(self):
         """Return what a form of this session carries."""
-        return re.search(r'name="token" value="([^"]+)"', self.ask("/").text)[1]
+        return re.search(r'name="form-token" content="([^"]+)"', self.ask("/").text)[1]
 
     def post(self, path, **form):
         """Send a form as the page's own script does."""

@@ -17,7 +17,7 @@ from typing import Any, Self
 import msgspec
 
 from catena.errors import InputError, LedgerError
-from catena.ledger.desk_schema import APPLICATION_ID, TABLES, VERSION, WHERE
+from catena.ledger.desk_schema import APPLICATION_ID, COUNTS, TABLES, VERSION, WHERE
 from catena.ledger.marks import Mark, marks_of, put_newer
 from catena.ledger.store import one_line
 
@@ -121,7 +121,7 @@ class Desk:
         if self.db.execute("PRAGMA application_id").fetchone()[0] == 0:
             with self.changing():
                 if self.db.execute("PRAGMA application_id").fetchone()[0] == 0:
-                    for statement in filter(str.strip, TABLES.split(";")):
+                    for statement in (*filter(str.strip, TABLES.split(";")), *COUNTS):
                         self.db.execute(statement)
                     self.db.execute(f"PRAGMA user_version = {VERSION}")
                     self.db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -326,11 +326,9 @@ class Desk:
     def counts(self, queue: int) -> Counts:
         """Return how many items wait, and how many are labelled."""
         with self.reading() as db:
-            fresh, begun, labelled = (
-                db.execute(f"SELECT count(*) FROM items {WHERE[which]} AND queue = ?", (queue,)).fetchone()[0]  # noqa: S608
-                for which in ("fresh", "begun", "labelled")
+            return Counts(
+                *db.execute("SELECT waiting, labelled FROM queues WHERE queue = ?", (queue,)).fetchone()
             )
-        return Counts(fresh + begun, labelled)
 
     # -- what people said ---------------------------------------------------------------------------------------
 

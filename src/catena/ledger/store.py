@@ -261,6 +261,20 @@ class Ledger:
         if stored is not None and stored != rows:
             raise self.damaged(f"it holds {rows:,} of {stored:,} rows")
 
+    def golds(self, rows: Sequence[int]) -> dict[int, str | None]:
+        """Return the gold labels of some rows."""
+        marks = ",".join("?" * len(rows))
+        query = f"SELECT row, id, gold, digest, crc FROM items WHERE row IN ({marks})"  # noqa: S608
+        found = self._db.execute(query, list(rows)).fetchall()
+        if any(checksum(row[:4]) != row[4] for row in found):
+            raise self.damaged("a row of its items")
+        return {row[0]: row[2] for row in found}
+
+    def stamp(self, start: int, stop: int) -> str:
+        """Return what tells whether the items from row `start` up to `stop` are the same as before: it changes with them."""
+        query = "SELECT count(*), total(crc), total(body_crc) FROM items WHERE row >= ? AND row < ?"
+        return " ".join(map(str, self._db.execute(query, (start, stop)).fetchone()))
+
     def ids(self) -> Iterator[str]:
         """Yield all ids in input order."""
         for block in self.names():
@@ -369,6 +383,23 @@ class Ledger:
         """Return what a link has said about some rows, by row; those that it has said nothing about are left out."""
         with self._whole():
             return votes.of_rows(self._db, link, rows)
+
+    def told(self, link: int, rows: Sequence[int]) -> list[tuple[int, str | None, float | None, str | None]]:
+        """Return (row, label, confidence, reason of a failure) of those rows that a link has said something about."""
+        with self._whole():
+            return list(votes.told(self._db, link, rows))
+
+    def counted(self, link: int, block: int) -> dict[int, int]:
+        """Return how many rows of each block have an answer of a link; block i begins at row i * block."""
+        found = self._db.execute(
+            "SELECT row / ?, count(*) FROM asked WHERE link = ? GROUP BY 1", (block, link)
+        )
+        return dict(found)
+
+    def asked_rows(self, link: int, start: int, stop: int) -> list[int]:
+        """Return the rows from `start` up to `stop` that have an answer of a link, ascending."""
+        query = "SELECT row FROM asked WHERE link = ? AND row >= ? AND row < ? ORDER BY row"
+        return [row for (row,) in self._db.execute(query, (link, start, stop))]
 
     def failures(self, link: int, start: int, stop: int) -> Iterator[tuple[int, str]]:
         """Yield (row, message) of those rows from `start` up to `stop` that a link has no label for."""

@@ -11,11 +11,11 @@ from catena.ledger.items import Broken
 from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, digest
 from catena.types import Answer
 
-__all__ = ["answers", "decided", "find", "of_rows", "scored"]
+__all__ = ["answers", "decided", "find", "of_rows", "scored", "told"]
 
 BLOCK = 4096
-LABEL, CONFIDENCE, LOGPROBS, COST = (
-    VOTE_COLUMNS.split(", ").index(name) for name in ("label", "confidence", "logprobs", "cost_usd")
+LABEL, CONFIDENCE, LOGPROBS, COST, REASON = (
+    VOTE_COLUMNS.split(", ").index(name) for name in ("label", "confidence", "logprobs", "cost_usd", "reason")
 )
 
 
@@ -104,6 +104,19 @@ def of_rows(connection: sqlite3.Connection, link: int, rows: Sequence[int]) -> d
     only = f"AND row IN ({','.join('?' * len(rows))})"
     found = _read(connection, link, only=only, given=rows)
     return {row: answer_from(values) for row, values in found}
+
+
+def told(
+    connection: sqlite3.Connection, link: int, rows: Sequence[int]
+) -> Iterator[tuple[int, str | None, float | None, str | None]]:
+    """Yield (row, label, confidence, reason of a failure) of those of some rows that a link has said something about.
+
+    Raises:
+        Broken: A vote is not what was stored.
+    """
+    only = f"AND row IN ({','.join('?' * len(rows))})"
+    for row, values in _read(connection, link, only=only, given=rows):
+        yield row, values[LABEL], values[CONFIDENCE], values[REASON]
 
 
 def _read(

@@ -5,7 +5,6 @@ something is `actions.action(path, function)`. It goes into `PARTS` here, and it
 No route takes a path: a row is named by its number.
 """
 
-import traceback
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -16,6 +15,7 @@ from starlette.routing import Route
 
 from catena.errors import CatenaError
 from catena.web import items, overview, review, steer
+from catena.web.indexer import Indexer
 from catena.web.pages import Site, message_page, site_of, static_files
 from catena.web.security import Guard, Keys, names_of
 
@@ -25,12 +25,13 @@ PARTS = (overview, items, review, steer)
 """The modules whose `routes` make up the page."""
 
 
-def create_app(folder: Path, keys: Keys, host: str = "127.0.0.1") -> Guard:
+def create_app(folder: Path, keys: Keys, indexer: Indexer, host: str = "127.0.0.1") -> Guard:
     """Return the page on a run as an ASGI application.
 
     Args:
         folder: The run's folder.
         keys: Token and sessions.
+        indexer: Keeps the index of the items; it is started and stopped by whoever serves the page.
         host: What the server is bound to.
     """
     own = [Route("/open", _open), Route("/static/{name}", _static)]
@@ -38,7 +39,7 @@ def create_app(folder: Path, keys: Keys, host: str = "127.0.0.1") -> Guard:
         routes=[*own, *(route for part in PARTS for route in part.routes)],
         exception_handlers={HTTPException: _refused, CatenaError: _failed, Exception: _internal},
     )
-    app.state.site = Site(folder, keys, static_files())
+    app.state.site = Site(folder, keys, indexer, static_files())
     return Guard(app, keys, names_of(host), message_page)
 
 
@@ -74,8 +75,8 @@ def _failed(_: Request, error: Exception) -> Response:
     return HTMLResponse(message_page(500, error.message, error.hint), 500)
 
 
-def _internal(_: Request, error: Exception) -> Response:
-    traceback.print_exception(error)  # for who runs the command; the page shows no inner thing
+def _internal(_: Request, __: Exception) -> Response:
+    """Show no inner thing; the server writes where it arose to the terminal of who runs the command."""
     return HTMLResponse(
         message_page(500, "Something went wrong inside. The terminal of the command shows what."), 500
     )

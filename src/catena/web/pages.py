@@ -1,5 +1,6 @@
 """What all pages share: templates that escape everything, the frame around each page, and answers that say what is wrong."""
 
+import time
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 
 from catena.report.pages import environment, look
 from catena.report.words import shown
+from catena.web.indexer import Indexer
 from catena.web.security import Keys
 
 __all__ = ["NAVIGATION", "Site", "message_page", "show", "site_of", "static_files"]
@@ -20,15 +22,45 @@ NAVIGATION: Final = [("/", "Run"), ("/items", "Items"), ("/review", "Review")]
 KINDS: Final = {"css": "text/css", "js": "text/javascript"}
 STATIC: Final = ("page.css", "page.js", "review.css", "review.js")
 
+
+def clock(seconds: float | None) -> str:
+    """Return a time in hours, minutes and seconds.
+
+    >>> clock(5.2), clock(3700), clock(None)
+    ('0:05', '1:01:40', '-')
+    """
+    if seconds is None:
+        return "-"
+    whole = int(seconds)
+    hours = f"{whole // 3600}:{whole // 60 % 60:02}" if whole >= 3600 else f"{whole // 60}"
+    return f"{hours}:{whole % 60:02}"
+
+
+def rate(value: float | None) -> str:
+    """Return how many there are in a second.
+
+    >>> rate(1234.5), rate(2.34), rate(None)
+    ('1,234', '2.3', '-')
+    """
+    return "-" if value is None else f"{value:,.0f}" if value >= 10 or not value else f"{value:.1f}"
+
+
+def moment(at: float) -> str:
+    """Return the time of day of a moment, in seconds since 1970."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
 _made = environment(("catena.web", "catena.report"))
+_made.filters |= {"clock": clock, "rate": rate, "moment": moment}
 
 
 @dataclass
 class Site:
-    """What the pages work with: the run's folder, and who may see it."""
+    """What the pages work with: the run's folder, who may see it, and the index of its items."""
 
     folder: Path
     keys: Keys
+    indexer: Indexer
     static: dict[str, tuple[str, str]] = field(default_factory=dict)
     annotators: dict[str, str] = field(default_factory=dict)
     """Who labels, by the form token of their session."""
@@ -48,7 +80,7 @@ def site_of(request: Request) -> Site:
 def show(request: Request, template: str, status: int = 200, **what: Any) -> Response:
     """Return a page: a template that extends `layout.html`, or a part of one.
 
-    Templates see `what`, `run` (the run's name), `form_token` (goes into every form as the hidden field `token`),
+    Filters beside those of the report: `clock`, `rate`, `moment`. Templates see `what`, `run` (the run's name), `form_token` (goes into every form as the hidden field `token`),
     `navigation` and `here` (the path).
     """
     around = {

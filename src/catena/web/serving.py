@@ -12,6 +12,7 @@ import uvicorn
 from catena.errors import InputError
 from catena.ledger import FILE
 from catena.web.app import create_app
+from catena.web.indexer import Indexer
 from catena.web.security import Keys, is_loopback
 
 __all__ = ["DEFAULT_PORT", "serve"]
@@ -56,14 +57,19 @@ def serve(
             say(address if everyone else f"{address}open?token={keys.token}")
 
         keys = Keys(f"catena-{bound}", everyone=everyone, used=tell)
+        indexer = Indexer(folder)
         config = uvicorn.Config(
-            create_app(folder, keys, host), log_config=None, access_log=False, server_header=False, proxy_headers=False,
+            create_app(folder, keys, indexer, host), log_config=None, access_log=False, server_header=False, proxy_headers=False,
             lifespan="off", http="h11", ws="none", timeout_keep_alive=5, timeout_graceful_shutdown=1, limit_concurrency=64,
             h11_max_incomplete_event_size=MOST_HEADER_BYTES,
         )  # fmt: skip
         server = _Server(config)
         tell()
-        asyncio.run(server.until_stopped(listening))
+        indexer.start()
+        try:
+            asyncio.run(server.until_stopped(listening))
+        finally:
+            indexer.stop()
 
 
 class _Server(uvicorn.Server):

@@ -104,7 +104,7 @@ class State:
     @property
     def left(self) -> float | None:
         """Seconds until the last link is done, as far as is known: they work at the same time."""
-        left = [link.left for link in self.links]
+        left = [link.left for link in self.links] if self.word == "running" else [None]
         known = [each for each in left if each is not None]
         return max(known, default=None) if len(known) == len(left) else None
 
