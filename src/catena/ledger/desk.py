@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -221,6 +221,17 @@ class Desk:
             )
             for number, name, said, finish in rows
         ]
+
+    def retire(self, names: Collection[str]) -> None:
+        """Take away what waits in the queues of links that are no longer in the chain. Answers stay.
+
+        Args:
+            names: The links that are. Queues that no run has begun are none of its concern.
+        """
+        with self.changing() as db:
+            for queue, name in db.execute("SELECT queue, name FROM queues WHERE round > 0").fetchall():
+                if name not in names:
+                    db.execute("UPDATE items SET open = 0 WHERE queue = ? AND open", (queue,))
 
     def finish(self, name: str, *, wanted: bool = True) -> None:
         """Let the run go on without people at a link, or let it wait for them again.

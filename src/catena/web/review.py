@@ -94,7 +94,7 @@ def _review(request: Request) -> Response:
         queues = desk.queues()
         if not queues:
             return show(request, "review_none.html", has_people=_has_people(site.folder))
-        queue = _queue(queues, request.query_params.get("queue"))
+        queue = _queue(desk, queues, request.query_params.get("queue"))
         name = site.annotators.get(request.state.form_token)
         counts = desk.counts(queue.number)
         around: dict[str, Any] = {
@@ -134,9 +134,11 @@ def _review(request: Request) -> Response:
         )
 
 
-def _queue(queues: list[Queue], wanted: str | None) -> Queue:
-    """Return the queue with a number, or the first one."""
-    return next((queue for queue in queues if str(queue.number) == wanted), queues[0])
+def _queue(desk: Desk, queues: list[Queue], wanted: str | None) -> Queue:
+    """Return the queue with a number; otherwise the first one in which something waits, or the first one."""
+    named = (queue for queue in queues if str(queue.number) == wanted)
+    waiting = (queue for queue in queues if desk.counts(queue.number).waiting)
+    return next(named, None) or next(waiting, None) or queues[0]
 
 
 def _has_people(folder: Path) -> bool:
@@ -204,7 +206,7 @@ def _at_desk(request: Request, form: FormData) -> Iterator[tuple[Desk, Queue]]:
         queues = desk.queues()
         if not queues:
             raise HTTPException(409, "No item waits for a person in this run.")
-        yield desk, _queue(queues, _text(form, "queue"))
+        yield desk, _queue(desk, queues, _text(form, "queue"))
 
 
 def _seat(request: Request, desk: Desk, queue: Queue) -> Seat:
