@@ -372,3 +372,18 @@ def test_people_have_the_last_word(tmp_path, votes):
         watch=lambda progress: said.append(progress.warnings),
     )
     assert "with aggregate: rank an earlier vote can outrank that of people" in said[0][0]
+
+
+def test_a_chain_without_people_waits_for_nobody(tmp_path, votes):
+    """What was on the desk of a link that is no longer in the chain waits no more; what was said stays."""
+    out = tmp_path / "r"
+    execute(task_of(votes), data_of(N), out, without_people=True)
+    with Desk(out) as desk, desk.changing() as db:
+        db.execute("UPDATE items SET open = 1, taken = NULL")
+    with person(out, 1):
+        pass
+    chain = [{"name": "small", "kind": "replay", "votes": str(votes)}]
+    execute(chain_task(*chain, data={"id": "id"}), data_of(N), out)
+    with Desk(out) as desk:
+        assert desk.counts(1).waiting == 0
+        assert desk.annotators(1) == {"Ada": 1}

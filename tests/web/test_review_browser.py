@@ -17,8 +17,25 @@ from people import at_desk, data_of, people, recorded, text_of
 pytestmark = pytest.mark.timeout(120)
 
 
-def begin(folder, n, text, rows=None):
-    """Start a run of n items, half of which wait for people."""
+@pytest.fixture
+def begin(request):
+    """Return what starts a run of n items, half of which wait for people; it is gone at the end of the test."""
+
+    def start_run(*given, **named):
+        run = _begin(*given, **named)
+        request.addfinalizer(lambda: end(run))
+        return run
+
+    def end(run):
+        run.kill()
+        if not run.stdout.closed:
+            run.communicate()
+
+    return start_run
+
+
+def _begin(folder, n, text, rows=None):
+    """Start it."""
     (folder / "task.yaml").write_text(text, "utf-8")
     (data_of(n) if rows is None else rows).to_csv(folder / "rows.csv", index=False)
     run = start("run", folder / "task.yaml", folder / "rows.csv", "--out", folder / "r")
@@ -52,7 +69,7 @@ def press(page, key):
     )
 
 
-def test_twenty_labels_by_keyboard_change_the_result(tmp_path, browser):
+def test_twenty_labels_by_keyboard_change_the_result(tmp_path, begin, browser):
     """A run waits; somebody labels 20 items without a mouse, with a note, a skip and an undo; the run ends with their labels."""
     run = begin(tmp_path, 40, text_of(recorded(tmp_path / "votes", 40)))
     assert not (tmp_path / "r" / LABELS_FILE).exists()
@@ -77,7 +94,8 @@ def test_twenty_labels_by_keyboard_change_the_result(tmp_path, browser):
         page.wait_for_selector("text=The run is finished", timeout=30_000)
         assert "20 items have a vote of people" in page.inner_text("#review")
         page.goto(f"{served.origin}/items")
-        assert "people: " in page.inner_text("main")
+        page.wait_for_selector("option:has-text('people (20)')", state="attached")
+        assert "against (10)" in page.text_content("main")
         assert not seen.errors
         return given | {skipped: "against"}
 
@@ -93,7 +111,7 @@ def test_twenty_labels_by_keyboard_change_the_result(tmp_path, browser):
     assert notes == ["123 s u are only text here"]
 
 
-def test_two_people_never_get_the_same_item(tmp_path, browser):
+def test_two_people_never_get_the_same_item(tmp_path, begin, browser):
     """In two browsers at once, but for items that two shall label: those both get, and how far they agree is shown."""
     run = begin(tmp_path, 24, text_of(recorded(tmp_path / "votes", 24), overlap=0.5))
     with Desk(tmp_path / "r") as desk, desk.reading() as db:
@@ -138,7 +156,7 @@ def test_two_people_never_get_the_same_item(tmp_path, browser):
     assert f"On {len(several)} items" in text
 
 
-def test_many_labels_are_found_by_typing(tmp_path, browser):
+def test_many_labels_are_found_by_typing(tmp_path, begin, browser):
     """More than nine: the first ones by number, all of them by their beginning."""
     labels = [
         f"topic {word}"
@@ -179,23 +197,19 @@ def test_many_labels_are_found_by_typing(tmp_path, browser):
     assert {row["id"]: row["label"] for row in labels_of(tmp_path / "r") if row["link"] == "people"} == given
 
 
-def test_blind_people_see_no_votes(tmp_path, browser):
+def test_blind_people_see_no_votes(tmp_path, begin, browser):
     """Neither beside the item nor on the labels; the items page is another matter."""
-    run = begin(tmp_path, 4, text_of(recorded(tmp_path / "votes", 4), blind=True))
+    begin(tmp_path, 4, text_of(recorded(tmp_path / "votes", 4), blind=True))
 
     def work(page, _):
         sit(page, served, "Ada")
         return page.inner_text("#review")
 
-    try:
-        with serving(tmp_path / "r") as served:
-            assert "small" not in browser.use(work)
-    finally:
-        run.kill()
-        run.communicate()
+    with serving(tmp_path / "r") as served:
+        assert "small" not in browser.use(work)
 
 
-def test_hostile_texts_run_nowhere(tmp_path, browser):
+def test_hostile_texts_run_nowhere(tmp_path, begin, browser):
     """200 payloads as texts, ids, columns, labels, guidelines, notes and names: none runs, on any view of the queue."""
     n = 40
     labels = [" ".join(payload.split()) for payload in PAYLOADS[::7]]
@@ -242,13 +256,13 @@ def test_hostile_texts_run_nowhere(tmp_path, browser):
     assert finish(run)[0] == 0
 
 
-def test_it_can_be_used_by_all(tmp_path, browser, axe):
+def test_it_can_be_used_by_all(tmp_path, begin, browser, axe):
     """No serious finding of the rules of accessibility, wide and on a phone, light and dark; nothing is wider than a phone."""
     text = text_of(
         recorded(tmp_path / "votes", 8), guidelines="# How\n\nRead **all**.\n\n- favor: for it", overlap=1.0
     )
     rows = data_of(8, topic=["a" * 80] * 8)
-    run = begin(tmp_path, 8, text, rows)
+    begin(tmp_path, 8, text, rows)
 
     def work(page, _):
         found = []
@@ -276,9 +290,5 @@ def test_it_can_be_used_by_all(tmp_path, browser, axe):
         look()
         return found
 
-    try:
-        with serving(tmp_path / "r") as served:
-            assert browser.use(work) == []
-    finally:
-        run.kill()
-        run.communicate()
+    with serving(tmp_path / "r") as served:
+        assert browser.use(work) == []

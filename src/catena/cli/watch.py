@@ -125,6 +125,8 @@ class Watcher:
 def _seconds_left(link: LinkProgress, rate: float | None) -> float | None:
     if link.answered >= link.expected:
         return 0.0
+    if link.waits_for:  # people and batches keep no pace
+        return None
     return (link.expected - link.answered) / rate if rate else None
 
 

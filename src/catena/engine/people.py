@@ -195,6 +195,7 @@ def revise(ledger: Ledger, links: Sequence[Link], *, again: bool = False) -> int
         return 0
     forgotten = 0
     with Desk(ledger.folder) as desk:
+        desk.retire([link.name for link in links])
         queues, numbers = {queue.name: queue for queue in desk.queues()}, ledger.links()
         for link in links:
             if isinstance(link, HumanLink) and link.name in queues and link.name in numbers:

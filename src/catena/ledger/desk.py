@@ -10,14 +10,14 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 
 from catena.errors import InputError, LedgerError
-from catena.ledger.desk_schema import APPLICATION_ID, TABLES, VERSION, WHERE
+from catena.ledger.desk_schema import APPLICATION_ID, COUNTS, TABLES, VERSION, WHERE
 from catena.ledger.marks import Mark, marks_of, put_newer
 from catena.ledger.store import one_line
 
@@ -121,7 +121,7 @@ class Desk:
         if self.db.execute("PRAGMA application_id").fetchone()[0] == 0:
             with self.changing():
                 if self.db.execute("PRAGMA application_id").fetchone()[0] == 0:
-                    for statement in filter(str.strip, TABLES.split(";")):
+                    for statement in (*filter(str.strip, TABLES.split(";")), *COUNTS):
                         self.db.execute(statement)
                     self.db.execute(f"PRAGMA user_version = {VERSION}")
                     self.db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -221,6 +221,17 @@ class Desk:
             )
             for number, name, said, finish in rows
         ]
+
+    def retire(self, names: Collection[str]) -> None:
+        """Take away what waits in the queues of links that are no longer in the chain. Answers stay.
+
+        Args:
+            names: The links that are. Queues that no run has begun are none of its concern.
+        """
+        with self.changing() as db:
+            for queue, name in db.execute("SELECT queue, name FROM queues WHERE round > 0").fetchall():
+                if name not in names:
+                    db.execute("UPDATE items SET open = 0 WHERE queue = ? AND open", (queue,))
 
     def finish(self, name: str, *, wanted: bool = True) -> None:
         """Let the run go on without people at a link, or let it wait for them again.
@@ -326,11 +337,9 @@ class Desk:
     def counts(self, queue: int) -> Counts:
         """Return how many items wait, and how many are labelled."""
         with self.reading() as db:
-            fresh, begun, labelled = (
-                db.execute(f"SELECT count(*) FROM items {WHERE[which]} AND queue = ?", (queue,)).fetchone()[0]  # noqa: S608
-                for which in ("fresh", "begun", "labelled")
+            return Counts(
+                *db.execute("SELECT waiting, labelled FROM queues WHERE queue = ?", (queue,)).fetchone()
             )
-        return Counts(fresh + begun, labelled)
 
     # -- what people said ---------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The tables of the desk, and by which index items in each state are found."""
 
-__all__ = ["APPLICATION_ID", "TABLES", "VERSION", "WHERE"]
+__all__ = ["APPLICATION_ID", "COUNTS", "TABLES", "VERSION", "WHERE"]
 
 APPLICATION_ID = 0x4361746B  # "Catk"
 VERSION = 1
@@ -8,18 +8,17 @@ VERSION = 1
 TABLES = """
 CREATE TABLE queues (
     queue INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, settings TEXT NOT NULL, round INTEGER NOT NULL,
-    finish INTEGER NOT NULL DEFAULT 0);
+    finish INTEGER NOT NULL DEFAULT 0, waiting INTEGER NOT NULL DEFAULT 0, labelled INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE items (
     item INTEGER PRIMARY KEY, queue INTEGER NOT NULL, key BLOB NOT NULL, row INTEGER NOT NULL, id TEXT NOT NULL,
     needs INTEGER NOT NULL, round INTEGER NOT NULL, open INTEGER NOT NULL DEFAULT 1, got INTEGER NOT NULL DEFAULT 0,
     first TEXT NOT NULL DEFAULT '', changed INTEGER NOT NULL DEFAULT 0, taken INTEGER);
 CREATE UNIQUE INDEX items_by_key ON items (queue, key);
 CREATE INDEX items_by_id ON items (queue, id);
-CREATE INDEX fresh ON items (queue, item, open, got) WHERE open AND got = 0;
-CREATE INDEX begun ON items (queue, first, item, open, got, needs) WHERE open AND got > 0 AND got < needs;
+CREATE INDEX fresh ON items (queue, item) WHERE open AND got = 0;
+CREATE INDEX begun ON items (queue, first, item) WHERE open AND got > 0 AND got < needs;
 CREATE INDEX ready ON items (queue, item) WHERE open AND taken IS NULL AND got >= needs;
 CREATE INDEX untaken ON items (queue, item) WHERE open AND taken IS NULL;
-CREATE INDEX labelled ON items (queue, item, got, needs) WHERE got >= needs;
 CREATE INDEX several ON items (queue, item) WHERE got > 1;
 CREATE INDEX revised ON items (queue, item) WHERE taken IS NOT NULL AND changed > taken;
 CREATE TABLE marks (
@@ -38,13 +37,30 @@ CREATE TABLE annotators (
 CREATE INDEX claims_by_annotator ON claims (annotator);
 """
 
+COUNTS = (
+    """
+CREATE TRIGGER counted AFTER INSERT ON items BEGIN
+    UPDATE queues SET waiting = waiting + (NEW.open AND NEW.got < NEW.needs), labelled = labelled + (NEW.got >= NEW.needs)
+    WHERE queue = NEW.queue;
+END
+""",
+    """
+CREATE TRIGGER recounted AFTER UPDATE OF open, got, needs ON items BEGIN
+    UPDATE queues SET
+        waiting = waiting + (NEW.open AND NEW.got < NEW.needs) - (OLD.open AND OLD.got < OLD.needs),
+        labelled = labelled + (NEW.got >= NEW.needs) - (OLD.got >= OLD.needs)
+    WHERE queue = NEW.queue;
+END
+""",
+)
+"""Counts are kept, since a million items take longer to count than the next one may take to come."""
+
 
 WHERE = {
     "fresh": "INDEXED BY fresh WHERE open AND got = 0",
     "begun": "INDEXED BY begun WHERE open AND got > 0 AND got < needs",
     "ready": "INDEXED BY ready WHERE open AND taken IS NULL AND got >= needs",
     "untaken": "INDEXED BY untaken WHERE open AND taken IS NULL",
-    "labelled": "INDEXED BY labelled WHERE got >= needs",
     "several": "INDEXED BY several WHERE got > 1",
     "revised": "INDEXED BY revised WHERE taken IS NOT NULL AND changed > taken",
 }

@@ -1,7 +1,6 @@
 """The review queue: people label here what has reached a link of kind human. Every change is a form; a GET claims nothing."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from catena.engine.run import go_on, task_of
 from catena.errors import CatenaError, InputError
 from catena.evaluate.people import people_agreement
 from catena.ledger import Ledger
-from catena.ledger.desk import Counts, Desk, Queue, desk_of
+from catena.ledger.desk import Desk, Queue, desk_of
 from catena.ledger.lock import holder
 from catena.ledger.seat import Claim, Seat, annotator_name
 from catena.prompts import Prompter
@@ -30,7 +29,6 @@ from catena.web.pages import show, site_of
 __all__ = ["routes"]
 
 KEYS = "123456789"
-COUNT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -52,22 +50,6 @@ class Seen:
     fields: list[tuple[str, Any]]
     votes: list[tuple[str, Answer]] | None
     by_label: dict[str, list[str]]
-
-
-class _Counted:
-    """How many items wait, counted once a second at most: a million take longer than an answer should."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[Path, int], tuple[float, Counts]] = {}
-
-    def __call__(self, desk: Desk, queue: Queue) -> Counts:
-        """Return the counts of a queue."""
-        key = (desk.path, queue.number)
-        at, counts = self._known.get(key, (0.0, Counts(0, 0)))
-        if time.monotonic() - at > COUNT_SECONDS or not counts.waiting:
-            counts = desk.counts(queue.number)
-            self._known[key] = (time.monotonic(), counts)
-        return counts
 
 
 class _Finisher:
@@ -100,7 +82,7 @@ class _Finisher:
             self._at_work.discard(folder)
 
 
-_counted, _finisher = _Counted(), _Finisher()
+_finisher = _Finisher()
 
 
 def _review(request: Request) -> Response:
@@ -112,9 +94,9 @@ def _review(request: Request) -> Response:
         queues = desk.queues()
         if not queues:
             return show(request, "review_none.html", has_people=_has_people(site.folder))
-        queue = _queue(queues, request.query_params.get("queue"))
+        queue = _queue(desk, queues, request.query_params.get("queue"))
         name = site.annotators.get(request.state.form_token)
-        counts = _counted(desk, queue)
+        counts = desk.counts(queue.number)
         around: dict[str, Any] = {
             "queue": queue,
             "queues": queues,
@@ -152,9 +134,11 @@ def _review(request: Request) -> Response:
         )
 
 
-def _queue(queues: list[Queue], wanted: str | None) -> Queue:
-    """Return the queue with a number, or the first one."""
-    return next((queue for queue in queues if str(queue.number) == wanted), queues[0])
+def _queue(desk: Desk, queues: list[Queue], wanted: str | None) -> Queue:
+    """Return the queue with a number; otherwise the first one in which something waits, or the first one."""
+    named = (queue for queue in queues if str(queue.number) == wanted)
+    waiting = (queue for queue in queues if desk.counts(queue.number).waiting)
+    return next(named, None) or next(waiting, None) or queues[0]
 
 
 def _has_people(folder: Path) -> bool:
@@ -222,7 +206,7 @@ def _at_desk(request: Request, form: FormData) -> Iterator[tuple[Desk, Queue]]:
         queues = desk.queues()
         if not queues:
             raise HTTPException(409, "No item waits for a person in this run.")
-        yield desk, _queue(queues, _text(form, "queue"))
+        yield desk, _queue(desk, queues, _text(form, "queue"))
 
 
 def _seat(request: Request, desk: Desk, queue: Queue) -> Seat:
