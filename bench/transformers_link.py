@@ -156,9 +156,13 @@ def compare(folder: Path, shape: str, count: int, rounds: int) -> dict[str, str]
 
     asyncio.run(link.ask(prompts[:4]))
     other.label(prompts[:4])
-    rounds_of = [
-        (timed(lambda: other.label(prompts)), timed(lambda: asyncio.run(ours()))) for _ in range(rounds)
-    ]
+    rounds_of = []
+    for _ in range(rounds):
+        rounds_of.append((timed(lambda: other.label(prompts)), timed(lambda: asyncio.run(ours()))))
+        (wall, cpu), (our_wall, our_cpu) = rounds_of[-1]
+        print(
+            f"{shape}: {wall:.2f} s (CPU {cpu:.2f}) against {our_wall:.2f} s (CPU {our_cpu:.2f})", flush=True
+        )
     one, all_labels = (
         [statistics.median(figure) for figure in zip(*way, strict=True)]
         for way in zip(*rounds_of, strict=True)

@@ -1,11 +1,15 @@
 """Exact scores: all labels in one pass equal one plain forward pass for each prompt and label."""
 
+import asyncio
+import gc
 import importlib.util
+import weakref
 
 import numpy as np
 import pytest
 
 from catena.links import open_link
+from catena.links.label_tokens import Tree
 from chains import chain_task
 from tiny_models import CHATML, STRICT, byte_tokenizer, made_model, piece_tokenizer
 
@@ -136,3 +140,72 @@ def test_a_model_that_does_not_take_trees_is_noticed(tmp_path):
     scorer.try_on(*asked)
     assert not scorer.shares
     assert np.abs(scorer.score(*asked) - brute_force(tmp_path, LABELS)).max() < 1e-4
+
+
+def test_the_instruction_is_read_once(tmp_path):
+    """What prompts begin with stays from batch to batch, a lone prompt's too; other prompts have a head of their own."""
+    from catena.links.decoders import CausalScorer
+
+    made_model("Llama", byte_tokenizer(CHATML), tmp_path)
+    link = opened(tmp_path, LABELS)
+    scorer = link._loaded()._scorer
+    assert isinstance(scorer, CausalScorer)
+    read, heads = scorer._go_on, []
+    scorer._go_on = lambda keys, rows, start: (
+        heads.append(rows) if not start else None,
+        read(keys, rows, start),
+    )
+    questions = link._questions.read(PROMPTS)
+    prompts, (sequences, ends) = (
+        [ids for ids, _ in questions],
+        (questions[0][1].sequences, link._questions.ends),
+    )
+    wanted = brute_force(tmp_path, LABELS)
+    for _ in range(2):
+        assert np.abs(scorer.score(prompts[:2], sequences, ends) - wanted[:2]).max() < 1e-4
+        assert np.abs(scorer.score(prompts[2:3], sequences, ends) - wanted[2:3]).max() < 1e-4
+    assert [len(rows) for rows in heads] == [1]
+    others = [ids for ids, _ in link._questions.read([f"Quite another question: {text}" for text in "abc"])]
+    together = scorer.score(others, sequences, ends)
+    plain = np.stack([scorer.plainly(other, sequences, ends) for other in others])
+    assert np.abs(together - plain).max() < 1e-4
+    assert [len(rows) for rows in heads] == [1, 1]
+    assert np.abs(scorer.score(prompts, sequences, ends) - wanted).max() < 1e-4
+
+
+def test_prompts_are_read_up_to_the_last_keys(tmp_path):
+    """The last layer's attention and what follows it see the labels and the prompts' last tokens only."""
+    made_model("Llama", byte_tokenizer(CHATML), tmp_path)
+    link = opened(tmp_path, LABELS)
+    model = link._loaded()._scorer._model
+    seen = []
+    model.lm_head.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[1]))
+    last = model.model.layers[-1].mlp
+    last.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[1]))
+    questions = link._questions.read(PROMPTS)
+    sequences = questions[0][1].sequences
+    link._passes._scorer.score([ids for ids, _ in questions], sequences, link._questions.ends)
+    assert set(seen) == {1 + len(Tree(sequences).tokens)}
+
+
+def test_nothing_stays_of_a_pass(tmp_path, monkeypatch):
+    """The keys and values of prompts are gone with their pass: no cycle keeps them for a collector to find."""
+    from catena.links import decoders
+
+    kept = weakref.WeakSet()
+
+    class Seen(decoders.KeyValues):
+        def __init__(self, *given):
+            super().__init__(*given)
+            kept.add(self)
+
+    monkeypatch.setattr(decoders, "KeyValues", Seen)
+    made_model("Llama", byte_tokenizer(CHATML), tmp_path)
+    link = opened(tmp_path, LABELS)
+    link._loaded()
+    gc.disable()
+    try:
+        asyncio.run(link.ask(PROMPTS))
+        assert list(kept) == [link._passes._scorer._head[1]]
+    finally:
+        gc.enable()

@@ -7,6 +7,7 @@ of their first tokens.
 
 import contextlib
 import inspect
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ class CausalScorer(Scorer):
         self._keeps = "logits_to_keep" in takes
         self._last = None if _offloads(model) else int(model.config.get_text_config().num_hidden_layers) - 1
         self._head: tuple[Tokens, KeyValues] = (), KeyValues(0)
+        self._reading = threading.Lock()
 
     def together(self, prompts: Sequence[Tokens], sequences: Sequence[Tokens], ends: Sequence[int]) -> Floats:
         """Score in one pass over all; see `score`."""
@@ -49,35 +51,34 @@ class CausalScorer(Scorer):
         """
         width = max(map(len, prompts)) - 1
         read = KeyValues(width + more, self._last)
-        shared = self._shared(prompts)
+        shared, head = self._shared(prompts)
         if shared:
-            read.begin(self._head[1], shared, len(prompts))
+            read.begin(head, shared, len(prompts))
         if shared < width:
             rows = [prompt[shared:-1] + prompt[-1:] * (width + 1 - len(prompt)) for prompt in prompts]
             self._go_on(read, rows, shared)
         read.last = None
         return read
 
-    def _shared(self, prompts: Sequence[Tokens]) -> int:
-        """Return how many first tokens of all prompts are in the head, which is read where it isn't yet.
+    def _shared(self, prompts: Sequence[Tokens]) -> tuple[int, KeyValues]:
+        """Return how many first tokens of all prompts are in the head, and the head, which is read where it isn't yet.
 
         A head stays for later prompts: a run's instruction is read once. A longer one is worth it only where many more
         tokens are the same.
         """
         low, high = min(prompts), max(prompts)  # what these two share, all share
         most = min(common(low, high), min(map(len, prompts)) - 1)
-        there = min(common(self._head[0], low), most)
         alike = most if len(prompts) > 1 else 0
-        if alike >= there + LEAST_SHARED:
-            self._head = low[:alike], self._keys_of(low[:alike])
-            return alike
-        return there
-
-    def _keys_of(self, head: Tokens) -> KeyValues:
-        self._head = (), KeyValues(0)  # the old one goes before the new one comes
-        read = KeyValues(len(head), self._last)
-        self._go_on(read, [head], 0)
-        return read
+        with self._reading:
+            tokens, head = self._head
+            there = min(common(tokens, low), most)
+            if alike < there + LEAST_SHARED:
+                return there, head
+            self._head = (), KeyValues(0)  # the old one goes before the new one comes
+            head = KeyValues(alike, self._last)
+            self._go_on(head, [low[:alike]], 0)
+            self._head = low[:alike], head
+            return alike, head
 
     def _go_on(self, read: KeyValues, rows: Sequence[Tokens], start: int) -> None:
         """Add the keys and values of rows of one length behind what is read, which is equally long for all."""

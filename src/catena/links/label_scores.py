@@ -49,22 +49,28 @@ class Scorer(ABC):
             sequences: All different, at least one token each.
             ends: Tokens of which any ends a sequence; their probabilities are added.
         """
+        import torch  # noqa: PLC0415 - heavy
+
         longest = max(map(len, prompts)) + max(map(len, sequences))
-        if self.shares and (self._reach is None or longest <= self._reach):
-            return self.together(prompts, sequences, ends)
-        return np.stack([self.plainly(prompt, sequences, ends) for prompt in prompts])
+        with torch.inference_mode():
+            if self.shares and (self._reach is None or longest <= self._reach):
+                return self.together(prompts, sequences, ends)
+            return np.stack([self.plainly(prompt, sequences, ends) for prompt in prompts])
 
     def try_on(self, prompts: Sequence[Tokens], sequences: Sequence[Tokens], ends: Sequence[int]) -> None:
         """Use the plain way from now on where the fast one does not give the same on these."""
+        import torch  # noqa: PLC0415 - heavy
+
         some = sequences[:: -(-len(sequences) // TRIED)]
-        plain = np.stack([self.plainly(prompt, some, ends) for prompt in prompts])
         tolerance = TOLERANCE.get(str(self._model.dtype).removeprefix("torch."), COARSE)
-        try:
-            fast = self.together(prompts, some, ends)
-        except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError):
-            self.shares = False
-        else:
-            self.shares = bool(np.abs(fast - plain).max() <= tolerance)
+        with torch.inference_mode():
+            plain = np.stack([self.plainly(prompt, some, ends) for prompt in prompts])
+            try:
+                fast = self.together(prompts, some, ends)
+            except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError):
+                self.shares = False
+            else:
+                self.shares = bool(np.abs(fast - plain).max() <= tolerance)
 
     @abstractmethod
     def together(self, prompts: Sequence[Tokens], sequences: Sequence[Tokens], ends: Sequence[int]) -> Floats:

@@ -1,8 +1,13 @@
-"""How many questions a local model is asked at a time: as many as its memory holds, found out by running out of it."""
+"""How many questions a local model is asked at a time: as many as its memory holds, found out by running out of it.
+
+On the processor two passes run at the same time, each on half of the threads: an operation of a small model is too short to
+be divided among threads, and of a large one it is as fast either way.
+"""
 
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,7 +19,7 @@ from catena.links.label_tokens import Continuations, Tokens
 from catena.types import Failure
 from catena.vectors.lengths import batches
 
-__all__ = ["Passes", "free"]
+__all__ = ["Passes", "at_once", "free"]
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -27,15 +32,19 @@ class Passes:
     Args:
         scorer: The model.
         ends: The tokens that end a label.
-        tokens: Most tokens in a pass to begin with; what was too much once is not tried again.
+        tokens: Most tokens at a time to begin with; what was too much once is not tried again.
         rows: Most prompts in a pass.
         where: Begins the message of an error.
+        at_once: How many passes may run at the same time.
     """
 
-    def __init__(self, scorer: Scorer, ends: Sequence[int], tokens: int, rows: int, where: str) -> None:
+    def __init__(
+        self, scorer: Scorer, ends: Sequence[int], tokens: int, rows: int, where: str, at_once: int = 1
+    ) -> None:
         self._scorer = scorer
         self._ends = ends
-        self._tokens = tokens
+        self._at_once = at_once
+        self._tokens = max(1, tokens // at_once)
         self._rows = rows
         self._where = where
 
@@ -49,15 +58,32 @@ class Passes:
         added = sum(map(len, behind.sequences))
         while todo := [at for at, each in enumerate(found) if each is None]:
             lengths = [len(prompts[at]) + added for at in todo]
-            for batch in batches(lengths, self._tokens, self._rows):
-                places = [todo[n] for n in batch]
-                scores = self._pass([prompts[at] for at in places], behind)
-                if scores is None and len(batch) > 1:
-                    self._tokens = len(batch) * max(lengths[n] for n in batch) // 2
+            todo_in = [[todo[n] for n in batch] for batch in batches(lengths, self._tokens, self._rows)]
+            asked = [[prompts[at] for at in places] for places in todo_in]
+            for places, scores in zip(todo_in, self._each(asked, behind), strict=False):
+                if scores is None and (len(places) > 1 or self._at_once > 1):
+                    longest = max(len(prompts[at]) for at in places) + added
+                    self._tokens, self._at_once = max(1, len(places) * longest // 2), 1
                     break
                 for n, at in enumerate(places):
                     found[at] = _too_much(len(prompts[at])) if scores is None else scores[n]
         return [each for each in found if each is not None]
+
+    def _each(self, asked: Sequence[Sequence[Tokens]], behind: Continuations) -> Iterator[Scores | None]:
+        """Yield the scores of each pass, in order."""
+        if self._at_once == 1 or len(asked) == 1:
+            yield from (self._pass(prompts, behind) for prompts in asked)
+            return
+        import torch  # noqa: PLC0415 - heavy
+
+        threads = torch.get_num_threads()
+        each = max(1, threads // self._at_once)
+        pool = ThreadPoolExecutor(self._at_once, "catena", torch.set_num_threads, (each,))
+        try:
+            yield from pool.map(self._pass, asked, [behind] * len(asked))
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # a setting in one thread is what later threads begin with
 
     def _pass(self, prompts: Sequence[Tokens], behind: Continuations) -> Scores | None:
         """Return the labels' scores, [prompts, labels]; None where memory runs out."""
@@ -82,6 +108,13 @@ def _per_label(scores: Scores, owners: Sequence[int]) -> Scores:
 
 def _too_much(length: int) -> Failure:
     return Failure("too_long", f"memory ran out over this question of {length:,} tokens alone")
+
+
+def at_once(model: Any) -> int:
+    """Return how many passes of a model may run at the same time."""
+    import torch  # noqa: PLC0415 - heavy
+
+    return 2 if model.device.type == "cpu" and torch.get_num_threads() > 1 else 1
 
 
 def free() -> None:

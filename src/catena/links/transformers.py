@@ -19,7 +19,7 @@ from catena.links.decoders import CausalScorer
 from catena.links.identity import fingerprint
 from catena.links.label_scores import Seq2SeqScorer
 from catena.links.label_tokens import Continuations, Spellings
-from catena.links.passes import Passes, free
+from catena.links.passes import Passes, at_once, free
 from catena.links.questions import Questions
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec, convert
@@ -145,7 +145,9 @@ class TransformersLink:
                 kind = Seq2SeqScorer if self._checkpoint.seq2seq else CausalScorer
                 scorer = kind(model, self._checkpoint.reach())
                 scorer.try_on([prompt for prompt, _ in trials], trials[0][1].sequences, ends)
-            self._passes = Passes(scorer, ends, said.pass_tokens, said.batch, self._where)
+            alone = said.device_map is not None or said.quantization is not None  # their state is not for two
+            together = 1 if alone else at_once(model)
+            self._passes = Passes(scorer, ends, said.pass_tokens, said.batch, self._where, together)
             self._model = self._checkpoint.identity(model)
         return self._passes
 
