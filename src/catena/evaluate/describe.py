@@ -6,6 +6,7 @@ import numpy as np
 
 from catena.engine.results import RunVotes, decide_run, run_votes
 from catena.errors import InputError
+from catena.evaluate.alone import cost_alone
 from catena.ledger import Ledger
 from catena.task import TaskSpec
 
@@ -87,14 +88,22 @@ def _sum(costs: list[float | None]) -> float | None:
 def _dearest(ledger: Ledger, links: list[dict[str, Any]], n: int) -> dict[str, Any] | None:
     """Return the link that costs most per item, and what labelling all items with it would have cost.
 
-    Its mean cost over the items that it was ever asked about, in this decision or an earlier one, times all items.
+    By all that it was ever asked, in this decision or an earlier one. Where it saw some of the items only, the others' costs
+    are foretold (see `alone`). Rows that share a vote share its cost, seen or foretold.
     """
-    means = {}
-    for link in links:
-        asked, _ = ledger.asked_count(ledger.links()[link["link"]][0])
-        if link["cost_usd"] and asked:
-            means[link["link"]] = link["cost_usd"] / asked
-    if not means:
+    numbers = {link["link"]: ledger.links()[link["link"]][0] for link in links if link["cost_usd"]}
+    asked = {name: ledger.asked_count(number)[0] for name, number in numbers.items()}
+    spent = {link["link"]: link["cost_usd"] for link in links}
+    would = {name: spent[name] for name in numbers if asked[name] == n}
+    partly = [name for name in numbers if 0 < asked[name] < n]
+    if partly:
+        known = np.stack([ledger.lengths(n), *[ledger.scored(numbers[name], 0, n)[1] for name in would]])
+        known = known[~np.isnan(known).any(1)]
+        for name in partly:
+            cost = ledger.scored(numbers[name], 0, n)[1]
+            whole, seen = cost_alone(cost, known), float(np.nansum(cost))
+            would[name] = spent[name] * whole / seen if whole and seen > 0 else spent[name] / asked[name] * n
+    if not would:
         return None
-    dearest = max(means, key=means.__getitem__)
-    return {"link": dearest, "cost_usd": means[dearest] * n}
+    dearest = max(would, key=would.__getitem__)
+    return {"link": dearest, "cost_usd": float(would[dearest])}
