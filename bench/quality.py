@@ -1,7 +1,8 @@
 """What a plan is worth: this planner against the paper's rule and others, on recorded votes of real LLMs.
 
 python bench/quality.py --recorded FOLDER [--seeds 20] [--sets mmlu,emotion,arena] [--agreement]
-python bench/quality.py --sets ladder,near-equal,heavy        worlds of bench/worlds.py; `worlds` takes all of them
+python bench/quality.py --sets ladder,near-equal,heavy        worlds of bench/worlds.py; `worlds` takes all that the
+                                                              planner was made with in view, `unseen` all others
 
 FOLDER holds vote tables; CATENA_RECORDED names it too. Every seed draws a pilot (300 items, 100 of `arena`), plans on it
 for several budgets, and runs the plan on all other items; figures are accuracies there, as points against the set's
@@ -33,7 +34,7 @@ from catena.evaluate.pilot import agreeing, choose_pilot, dearest, take
 from catena.evaluate.plan import Plan, Planner, held_out
 from catena.routing import ties
 from rivals import RIVALS, Rivals, bargain
-from worlds import WORLDS, made
+from worlds import UNSEEN, WORLDS, made
 
 SETS = {
     "mmlu": ("llama3.1-405b", "300", (0.1, 0.25, 0.5, 0.75, 1.0)),
@@ -149,13 +150,13 @@ def report(name: str, folder: Path | None, seeds: int, *, agreement: bool) -> No
     """Print the table of one set or world."""
     from recorded import table
 
-    if name in WORLDS:
-        world = WORLDS[name]
+    if name in WORLDS or name in UNSEEN:
+        world = WORLDS.get(name) or UNSEEN[name]
         benches = (Bench(*made(world, seed), world.link) for seed in range(seeds))
         pilot, budgets = "300", IN_WORLDS
     else:
         if name not in SETS or folder is None:
-            known = ", ".join([*SETS, *WORLDS])
+            known = ", ".join([*SETS, *WORLDS, *UNSEEN])
             raise InputError(f"--sets {name}: no such set, or no --recorded FOLDER.", f"There are {known}.")
         link, pilot, budgets = SETS[name]
         votes = read_votes(folder / name)
@@ -216,7 +217,8 @@ def main() -> None:
     given = parser.parse_args()
     folder = None if given.recorded is None else Path(given.recorded)
     try:
-        for name in given.sets.replace("worlds", ",".join(WORLDS)).split(","):
+        groups = {"worlds": WORLDS, "unseen": UNSEEN}
+        for name in [one for group in given.sets.split(",") for one in groups.get(group, [group])]:
             report(name, folder, given.seeds, agreement=given.agreement)
     except CatenaError as error:
         print(f"error: {error}", file=sys.stderr)

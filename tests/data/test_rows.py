@@ -315,7 +315,8 @@ class TestPaths:
         assert "from list" in refusal(["a"])
 
     @pytest.mark.parametrize(
-        "content", [b"text\na\n", gzip.compress(b"text\na\n" * 999, mtime=0)[:-12], b"\x1f\x8b\x08\0garbage garbage"]
+        "content",
+        [b"text\na\n", gzip.compress(b"text\na\n" * 999, mtime=0)[:-12], b"\x1f\x8b\x08\0garbage garbage"],
     )
     def test_broken_gzip(self, tmp_path, content):
         """A file that is no gzip, or is cut or garbled, is refused."""

@@ -124,3 +124,21 @@ def test_too_little_gold_and_no_level_are_refused():
         class_shares(sampled(gold, 19, 0), label, LABELS)
     with pytest.raises(InputError, match="--level 95"):
         class_shares(sampled(gold, 50, 0), label, LABELS, level=95)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shares_are_those_of_ppi_python(seed):
+    """Estimate and interval of its authors' package, where it is installed, to a hundredth of the interval."""
+    ppi = pytest.importorskip("ppi_py", reason="ppi-python is not installed")
+    gold, label = population(seed)
+    here = np.random.default_rng(seed).permutation(len(gold))[:400]
+    rest = np.setdiff1d(np.arange(len(gold)), here)
+    for at in range(len(LABELS)):
+        truth, said, elsewhere = (
+            (part == at).astype(float) for part in (gold[here], label[here], label[rest])
+        )
+        mine = powered_mean(truth, said, elsewhere)
+        low, high = (float(np.ravel(end)[0]) for end in ppi.ppi_mean_ci(truth, said, elsewhere, alpha=0.05))
+        width = high - low
+        assert mine.mean == pytest.approx((low + high) / 2, abs=0.01 * width)
+        assert 2 * 1.96 * mine.error == pytest.approx(width, rel=0.01)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from catena.aggregate import Decision
 from catena.engine.results import RunVotes, decide_run, run_votes
 from catena.errors import InputError
+from catena.evaluate.alone import cost_alone
 from catena.ledger import Ledger
 from catena.task import TaskSpec
 
@@ -134,27 +135,32 @@ def _sum(costs: list[float | None]) -> float | None:
 def _dearest(ledger: Ledger, links: list[dict[str, Any]], n: int) -> dict[str, Any] | None:
     """Return the link that costs most per item, and what labelling all items with it would have cost.
 
-    Its mean cost over the items that it was ever asked about, in this decision or an earlier one, times all items; with the
-    90 % interval that the mean has where these are as costly as the others.
+    By all that it was ever asked, in this decision or an earlier one. Where it saw some of the items only, the others' costs
+    are foretold (see `alone`), with the 90 % interval that a mean over so many would have: no narrower than it is. Rows
+    that share a vote share its cost, seen or foretold.
     """
-    means = {}
-    for link in links:
-        asked, _ = ledger.asked_count(ledger.links()[link["link"]][0])
-        if link["cost_usd"] and asked:
-            means[link["link"]] = link["cost_usd"] / asked
-    if not means:
+    numbers = {link["link"]: ledger.links()[link["link"]][0] for link in links if link["cost_usd"]}
+    asked = {name: ledger.asked_count(number)[0] for name, number in numbers.items()}
+    spent = {link["link"]: link["cost_usd"] for link in links}
+    would = {name: spent[name] for name in numbers if asked[name] == n}
+    partly = [name for name in numbers if 0 < asked[name] < n]
+    if partly:
+        known = np.stack([ledger.lengths(n), *[ledger.scored(numbers[name], 0, n)[1] for name in would]])
+        known = known[~np.isnan(known).any(1)]
+        for name in partly:
+            cost = ledger.scored(numbers[name], 0, n)[1]
+            whole, seen = cost_alone(cost, known), float(np.nansum(cost))
+            would[name] = spent[name] * whole / seen if whole and seen > 0 else spent[name] / asked[name] * n
+    if not would:
         return None
-    dearest = max(means, key=means.__getitem__)
-    number = ledger.links()[dearest][0]
-    paid = ledger.scored(number, 0, n)[1]
+    dearest = max(would, key=would.__getitem__)
+    paid = ledger.scored(numbers[dearest], 0, n)[1]
     paid = paid[~np.isnan(paid)]
-    asked = len(paid)
-    spread = float(paid.std() / paid.mean()) if asked and paid.mean() > 0 else 0.0
-    off = LEVEL * spread * np.sqrt(max(1 / max(asked, 1) - 1 / n, 0.0))
-    would = means[dearest] * n
+    spread = float(paid.std() / paid.mean()) if len(paid) and paid.mean() > 0 else 0.0
+    off = LEVEL * spread * np.sqrt(max(1 / max(len(paid), 1) - 1 / n, 0.0))
     return {
         "link": dearest,
-        "cost_usd": would,
-        "cost_usd_low": float(would * max(1 - off, 0.0)),
-        "cost_usd_high": float(would * (1 + off)),
+        "cost_usd": float(would[dearest]),
+        "cost_usd_low": float(would[dearest] * max(1 - off, 0.0)),
+        "cost_usd_high": float(would[dearest] * (1 + off)),
     }
