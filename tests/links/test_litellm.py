@@ -66,9 +66,12 @@ def stand_in():
     """Return a package that calls as litellm does, for `openai/...` models."""
     package = types.ModuleType("litellm")
     package.aclient_session, package.seen, package.closed = None, [], 0
+    package.in_memory_llm_clients_cache = types.SimpleNamespace(flush_cache=lambda: None)
     package.success_callback, package.callbacks, package.telemetry = ["spy"], ["spy"], True
 
     def call(url, body, key, timeout):
+        if not package.aclient_session.open:
+            raise StandInError(500, "the client has been closed", {})
         request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
         if key:
             request.add_header("Authorization", f"Bearer {key}")
@@ -309,13 +312,46 @@ def test_it_is_quiet(package, monkeypatch):
         assert handler().create_client().follow_redirects is False
 
 
+def test_links_share_connections(package):
+    """One link that is closed closes no other's, and a closed one opens new ones when it is asked again."""
+    with FakeProvider(labels=list(LABELS)) as provider:
+        one, other = link_to(provider), link_to(provider, temperature=0.5)
+
+        async def work():
+            said = [await one.ask(["What?"]), await other.ask(["What?"])]
+            await one.close()
+            said += [await other.ask(["And?"])]
+            await other.close()
+            assert package.aclient_session is None
+            said += [await one.ask(["Again?"])]
+            await one.close()
+            return said
+
+        for (answer,) in asyncio.run(work()):
+            assert isinstance(answer, Vote), answer
+
+
+@pytest.mark.parametrize(
+    "package", ["stand-in"], indirect=True
+)  # what is left open of real ones is warned about
+def test_a_link_that_was_left_open_is_in_nobodys_way(package):
+    """Connections of an event loop that is over are not used in another one."""
+    with FakeProvider(labels=list(LABELS)) as provider:
+        left = link_to(provider)
+        asyncio.run(left.ask(["What?"]))
+        (answer,) = ask(link_to(provider), "What?")
+        assert isinstance(answer, Vote), answer
+        assert package.aclient_session is None
+
+
 def test_it_asks_nothing_but_chat(package):
     """What another endpoint of a server would be asked is refused, not asked of the model."""
     with FakeProvider(labels=list(LABELS)) as provider:
         link = link_to(provider)
         said = asyncio.run(link._client.post(f"{provider.base_url}/tokenize", b"{}"))
-        assert not provider.calls()
-    assert said.reason == "bad_request"
+        got = asyncio.run(link._client.get(f"{provider.base_url}/models"))
+        assert not provider.stats()["requests"]
+    assert said.reason == got.reason == "bad_request"
 
 
 def test_a_chain_runs_with_it(package, tmp_path):

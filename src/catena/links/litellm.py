@@ -17,7 +17,7 @@ import msgspec
 
 from catena.errors import LinkError, MissingExtraError, TaskError
 from catena.links.client import Client, Reply, since
-from catena.links.openai import CHAT, OWNED, OpenAILink, Settings, check_settings
+from catena.links.openai import OWNED, OpenAILink, Settings, check_settings
 from catena.links.options import read_options
 from catena.links.price import Price, find_price
 from catena.task import LinkSpec, TaskSpec
@@ -31,7 +31,10 @@ CALLBACKS = (
     *("callbacks", "input_callback", "service_callback", "success_callback", "failure_callback"),
     *("_async_input_callback", "_async_success_callback", "_async_failure_callback"),
 )
+OPEN = dict[int, asyncio.AbstractEventLoop]()
+"""The links that have calls to make, and where: the connections are the package's, one set for all."""
 NO_KEY = "none"
+ONLY_CHAT = Failure("bad_request", "litellm makes calls of chat completions only")
 HOLDS_A_KEY = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL")
 STOLEN = frozenset({"1.82.7", "1.82.8"})
 """Releases that were published with code that steals credentials (BerriAI/litellm#24518)."""
@@ -51,6 +54,8 @@ def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "LiteLLMLink":
         )
     if settings.mode == "batch":
         raise TaskError(f"{where}: mode: litellm asks no batches.", "Leave it out.")
+    if settings.scoring != "answer":
+        raise TaskError(f"{where}: scoring: litellm asks for chats alone.", "Leave it out, or use kind: openai.")
     for option in ("key_header", "query"):
         if getattr(settings, option):
             raise TaskError(f"{where}: {option}: litellm has its own.", "Leave it out, or use kind: openai.")
@@ -97,12 +102,9 @@ class Gateway(Client):
             self._litellm = loaded(self._where)
 
     async def post(self, url: str, body: bytes) -> Reply | Failure:
-        """Have litellm ask, and return its answer as JSON, or why there is none; as `Client.post`.
-
-        It knows the provider's address itself; of the address given, only what is asked for counts: a chat, or nothing.
-        """
-        if not url.endswith(CHAT):
-            return Reply(404, b"", _header({}))
+        """Have litellm ask, and return its answer as JSON, or why there is none; as `Client.post`."""
+        if not url.endswith("/chat/completions"):
+            return ONLY_CHAT
         fixed = self._fixed or self._begin()
         start = time.perf_counter()
         try:
@@ -113,14 +115,28 @@ class Gateway(Client):
             return self._said(error, since(start))
         return Reply(200, self.hide(said), _headers_of(getattr(answer, "_hidden_params", {})))
 
+    async def get(self, url: str, query: Mapping[str, str | int] | None = None) -> Reply | Failure:  # noqa: ARG002
+        """Return that litellm gets no pages; as `Client.get`."""
+        return ONLY_CHAT
+
     async def close(self) -> None:
-        """Close the connections; another call opens new ones."""
-        if self._fixed:
-            self._fixed = {}
-            session, self._litellm.aclient_session = self._litellm.aclient_session, None
-            if session is not None:
-                await session.aclose()
-            await self._litellm.close_litellm_async_clients()
+        """Close the connections, which all links of the kind share, with the last of them; another call opens new ones."""
+        if not self._fixed:
+            return
+        self._fixed = {}
+        OPEN.pop(id(self), None)
+        if OPEN:
+            return
+        session = self._litellm.aclient_session
+        await self._litellm.close_litellm_async_clients()
+        self._forget()
+        if session is not None:
+            await session.aclose()
+
+    def _forget(self) -> None:
+        """Have the package make new connections at the next call."""
+        self._litellm.aclient_session = None
+        self._litellm.in_memory_llm_clients_cache.flush_cache()
 
     def _begin(self) -> dict[str, Any]:
         """Return what goes along with every call; connections belong to the event loop that is running."""
@@ -130,6 +146,10 @@ class Gateway(Client):
         for name, value in os.environ.items():
             if HOLDS_A_KEY.search(name):
                 self._secrets.add(value.strip())
+        running = asyncio.get_running_loop()
+        if any(loop is not running for loop in OPEN.values()):  # left open where nothing runs any more
+            OPEN.clear()
+            self._forget()
         if self._litellm.aclient_session is None:
             self._litellm.aclient_session = httpx.AsyncClient(
                 follow_redirects=False, timeout=self._timeout, limits=httpx.Limits(max_connections=None)
@@ -145,6 +165,7 @@ class Gateway(Client):
         self._fixed = {key: value for key, value in given.items() if value is not None}
         self._fixed |= {"timeout": self._timeout, "num_retries": 0, "max_retries": 0}
         self._fixed |= {"drop_params": True, "caching": False, "no-log": True}
+        OPEN[id(self)] = running
         return self._fixed
 
     def _said(self, error: Exception, latency: float) -> Reply | Failure:
