@@ -150,7 +150,14 @@ def free_port():
 
 def link_to(server, address):
     """Return the entry of a chain for a server."""
-    return {"name": server, "kind": "openai", "model": "tiny", "base_url": address, "price": "free"}
+    return {
+        "name": server,
+        "kind": "openai",
+        "model": "tiny",
+        "base_url": address,
+        "price": "free",
+        "timeout": 900,
+    }
 
 
 def exact(model, prompts):

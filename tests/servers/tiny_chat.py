@@ -23,7 +23,8 @@ def texts(count: int, seed: int = 0) -> list[tuple[str, float]]:
     chance = random.Random(seed)
     found = []
     for _ in range(count):
-        marks = [chance.choice(list(WORDS)) for _ in range(3)]
+        usual = chance.choice(list(WORDS))
+        marks = [usual if chance.random() < 0.7 else chance.choice(list(WORDS)) for _ in range(3)]
         said = " ".join(f"The {chance.choice(THINGS)} was {chance.choice(WORDS[mark])}." for mark in marks)
         found.append((said, sum(marks) / 3))
     return found
