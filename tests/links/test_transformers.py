@@ -142,6 +142,81 @@ def test_too_long(folder):
 
 
 @needs_torch
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"device_map": "cpu"},
+        {"device_map": "auto"},
+        {"device_map": {"": "cpu"}},
+        {"dtype": "float32", "batch": 1},
+        {"pass_tokens": 1},
+    ],
+    ids=str,
+)
+def test_how_a_model_is_held_shapes_no_vote(folder, options):
+    """Wherever the weights are, and however many questions go together, the votes are the same."""
+    if "device_map" in options:
+        pytest.importorskip("accelerate")
+    link = opened(folder, **options)
+    for wanted, vote in zip(asked(opened(folder)), asked(link), strict=True):
+        assert (vote.label, vote.model) == (wanted.label, wanted.model)
+        assert np.allclose(vote.logprobs, wanted.logprobs, atol=2e-4)
+
+
+@needs_torch
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_dtype(folder, dtype):
+    """Weights of half the size give nearly the same log-probabilities, and the vote names their type."""
+    for wanted, vote in zip(asked(opened(folder)), asked(opened(folder, dtype=dtype)), strict=True):
+        assert vote.model == f"{folder} {dtype}"
+        assert np.abs(np.exp(vote.logprobs) - np.exp(wanted.logprobs)).max() < 0.1
+
+
+@needs_torch
+def test_revision(folder):
+    """A revision is asked for, and named in the votes."""
+    assert asked(opened(folder, revision="v1"))[0].model == f"{folder}@v1 float32"
+
+
+@needs_torch
+def test_quantized_weights_are_asked_for(folder, monkeypatch):
+    """The configuration reaches transformers with the weights, which are then left where it puts them."""
+    import transformers
+
+    given, load = [], transformers.AutoModelForCausalLM.from_pretrained
+
+    def loaded(name, **options):
+        given.append(options.pop("quantization_config"))  # bitsandbytes itself may not be here
+        return load(name, **options)
+
+    monkeypatch.setattr(checkpoint.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", loaded)
+    link = opened(folder, quantization={"load_in_8bit": True})
+    assert all(isinstance(answer, Vote) for answer in asked(link))
+    assert [config.load_in_8bit for config in given] == [True]
+    assert link._passes._at_once == 1
+
+
+@needs_torch
+def test_an_encoder_with_a_decoder(folder, tmp_path):
+    """A T5 keeps what every link promises, and goes into a chain with a decoder."""
+    import pandas as pd
+
+    made_model("T5", byte_tokenizer(closed=True), tmp_path / "t5")
+    items = [Item(n, str(n), text) for n, text in enumerate(("Lovely.", "Dreadful.", "The room was plain."))]
+    check_link(opened(tmp_path / "t5", batch=4), items, LABELS)
+    links = (
+        {"name": "t5", "kind": "transformers", "model": str(tmp_path / "t5")},
+        {"name": "llama", "kind": "transformers", "model": str(folder)},
+    )
+    frame = pd.DataFrame({"text": [f"Lovely weather {n}" for n in range(8)]})
+    Run(chain_task(*links, labels=LABELS, schedule="sequential"), frame, tmp_path / "run").execute()
+    labels = pd.read_parquet(tmp_path / "run" / "labels.parquet")
+    assert set(labels["link"]) == {"t5", "llama"}
+    assert set(labels["status"]) == {"labelled"}
+
+
+@needs_torch
 @pytest.mark.parametrize("holds", [3, 1, 0])
 def test_memory_runs_out(folder, holds):
     """A batch that memory doesn't hold is halved until it does; a question that is too much alone fails with the reason."""

@@ -55,7 +55,9 @@ def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "LiteLLMLink":
     if settings.mode == "batch":
         raise TaskError(f"{where}: mode: litellm asks no batches.", "Leave it out.")
     if settings.scoring != "answer":
-        raise TaskError(f"{where}: scoring: litellm asks for chats alone.", "Leave it out, or use kind: openai.")
+        raise TaskError(
+            f"{where}: scoring: litellm asks for chats alone.", "Leave it out, or use kind: openai."
+        )
     for option in ("key_header", "query"):
         if getattr(settings, option):
             raise TaskError(f"{where}: {option}: litellm has its own.", "Leave it out, or use kind: openai.")
