@@ -19,8 +19,8 @@ __all__ = ["NAVIGATION", "Site", "message_page", "show", "site_of", "static_file
 NAVIGATION: Final = [("/", "Run"), ("/items", "Items")]
 """Address and name of what is in the bar at the top of every page."""
 
-KINDS: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-STATIC: Final = ("page.css", "page.js", "icon.svg")
+KINDS: Final = {"css": "text/css", "js": "text/javascript"}
+STATIC: Final = ("page.css", "page.js")
 
 
 def clock(seconds: float | None) -> str:
@@ -49,6 +49,8 @@ def moment(at: float) -> str:
     """Return the time of day of a moment, in seconds since 1970."""
     return time.strftime("%H:%M:%S", time.localtime(at))
 
+
+ICON: Final = "icon.svg"
 
 _made = environment(("catena.web", "catena.report"))
 _made.filters |= {"clock": clock, "rate": rate, "moment": moment}
@@ -101,7 +103,12 @@ def _html(text: str, status: int) -> Response:
 
 def static_files() -> dict[str, tuple[str, str]]:
     """Return kind and content of our own style sheets, script and icon by name; nothing else is ever served as a file."""
-    ours = {name: files("catena.web").joinpath("static", name).read_text("utf-8") for name in STATIC}
-    return {
+    ours = {name: _static(name) for name in STATIC}
+    found = {
         name: (KINDS[name.rpartition(".")[2]], text) for name, text in {"look.css": look(), **ours}.items()
     }
+    return found | {ICON: ("image/svg+xml", _static(ICON))}
+
+
+def _static(name: str) -> str:
+    return files("catena.web").joinpath("static", name).read_text("utf-8")
