@@ -8,7 +8,8 @@ from catena.engine.run import task_of
 from catena.ledger import Ledger
 from catena.types import Vote
 from catena.web import finder, indexer
-from catena.web.finder import Filters, find, options
+from catena.web.filters import Filters
+from catena.web.finder import find, options
 from catena.web.index import open_index, trigrams
 from catena.web.indexer import Indexer
 from chains import labels_of

@@ -32,7 +32,7 @@ def enter(page, served):
 
 def test_a_person_watches_a_run_and_steers_it(browser, tmp_path):
     """It is paused, resumed, given more calls and another budget, finishes before their eyes; then they find a disagreement."""
-    with spawn(labels=list(LABELS), latency=0.1, sharpness=2.0) as provider:
+    with spawn(labels=list(LABELS), latency=1.0, sharpness=2.0) as provider:
         chain = [
             openai(provider, name, concurrency=6, price={"input": 1.0, "output": 1.0})
             for name in ("small", "big")
@@ -57,6 +57,7 @@ def test_a_person_watches_a_run_and_steers_it(browser, tmp_path):
             page.get_by_role("button", name="Set budget").click()
             page.get_by_text("of $12.50").wait_for()
             assert read_progress(run).links[0].answered == paused_at
+            provider.control(latency=0.05)
             page.get_by_role("button", name="Resume").click()
             page.get_by_text("finished", exact=True).wait_for(timeout=60_000)
             page.get_by_role("link", name="Items").click()

@@ -10,7 +10,8 @@ from catena.engine.run import Run
 from catena.ledger import Ledger
 from catena.testing.provider import FakeProvider
 from catena.web import indexer
-from catena.web.finder import Filters, find, options
+from catena.web.filters import Filters
+from catena.web.finder import find, options
 from catena.web.index import INDEX_FILE, make_index, open_index
 from catena.web.indexer import Indexer
 from chains import LABELS, chain_task, execute, labels_of, openai, rows_of, texts

@@ -10,9 +10,8 @@ import pytest
 from catena.engine.steering import read_control, read_progress
 from catena.ledger import RunLock
 from catena.testing.provider import spawn
-from catena.web.finder import Filters
+from catena.web.filters import Filters, filters_of, query_of
 from catena.web.index import INDEX_FILE
-from catena.web.items import filters_of, query_of
 from chains import LABELS, chain_text, finish, label_bytes, openai, rows_of, start, texts
 from web_session import serving
 
@@ -144,7 +143,8 @@ def test_without_an_index_items_are_shown_all_the_same(finished, page):
 
 def test_a_run_at_work_is_watched_and_steered(tmp_path, provider):
     """State, pause, resume, calls at a time and budget, by forms; the labels are those of a run that nobody steered."""
-    process = begin(tmp_path, provider, rows=120, budget={"usd": 5})
+    process = begin(tmp_path, provider, rows=200, budget={"usd": 5})
+    provider.control(latency=1.0)
     with serving(tmp_path / "run") as page:
         page.enter()
         assert "running" in page.ask("/live").text
@@ -163,6 +163,7 @@ def test_a_run_at_work_is_watched_and_steered(tmp_path, provider):
         assert seen.links[0].answered == before
         assert "$7.50" in page.ask("/live").text
         assert page.post("/steer", what="budget", own="1").status == 303
+        provider.control(latency=0.0)
         assert page.post("/steer", what="resume").status == 303
         code, _, err = finish(process, 120)
         assert code == 0, err

@@ -37,6 +37,7 @@ def test_the_token_is_good_once(finished):
         answer = served.ask(again, cookie=False)
         assert (answer.status, "set-cookie" in answer.headers) == (403, False)
         assert served.url != first
+        assert served.ask(again).status == 200
         other = served.cookie
         served.enter()
         assert served.cookie != other

@@ -11,75 +11,20 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from catena.ledger import Ledger
+from catena.web.filters import Filters
 from catena.web.index import NO_CONFIDENCE, SHARD, Cell, cells_of, texts_table, trigrams
 
-__all__ = ["ORDERS", "Filters", "Found", "find", "options"]
+__all__ = ["Found", "find", "options"]
 
-ORDERS = {"row": "input order", "unsure": "least sure first", "sure": "surest first"}
 RARE = 64
 """Where a filter finds less than one in so many items, they are fetched rather than met."""
 MOST_SORTED = 5_000
-"""How many hits of a search are put in another order than that of the input."""
+"""How many hits of a search are put in another order than that of the input, before filters."""
 BLOCK = 256
 SEARCH_SECONDS = 0.12
 
 Place = tuple[int, int, float]
 """Row, cell, and where it stands."""
-
-
-@dataclass(frozen=True)
-class Filters:
-    """What is asked for; an empty value asks for nothing.
-
-    Args:
-        search: Part of the text or of the id, whatever the case.
-        label: The label.
-        link: Whose label it is.
-        status: As in `Cell`.
-        failure: `any` for items that some link failed at, or the reason.
-        disagree: Only items that links have named different labels for.
-        gold: `right` or `wrong`.
-        least: Smallest confidence; None for any.
-        most: Largest.
-        order: One of ORDERS.
-    """
-
-    search: str = ""
-    label: str = ""
-    link: str = ""
-    status: str = ""
-    failure: str = ""
-    disagree: bool = False
-    gold: str = ""
-    least: float | None = None
-    most: float | None = None
-    order: str = "row"
-
-    @property
-    def bounded(self) -> bool:
-        """Whether confidences are asked for."""
-        return self.least is not None or self.most is not None
-
-    @property
-    def narrow(self) -> bool:
-        """Whether anything but an order is asked for."""
-        asked = (self.search, self.label, self.link, self.status, self.failure, self.disagree, self.gold)
-        return any(asked) or self.bounded
-
-    def takes(self, cell: Cell) -> bool:
-        """Whether items of a cell are asked for."""
-        return (
-            self.label in {"", cell.label}
-            and self.link in {"", cell.link}
-            and self.status in {"", cell.status}
-            and self.gold in {"", cell.gold}
-            and (not self.disagree or cell.disagree)
-            and (
-                not self.failure
-                or cell.reason == self.failure
-                or (self.failure == "any" and cell.reason != "")
-            )
-        )
 
 
 @dataclass(frozen=True)
@@ -275,12 +220,12 @@ class _Finder:
         (read,) = self._index.execute("SELECT count(*) FROM shards").fetchone()
         if read < -(-n // SHARD) or trigrams(self._filters.search) is None:
             return None
-        hits: list[Place] = []
-        end = monotonic() + SEARCH_SECONDS / 2
+        looked, hits = 0, list[Place]()
         for rows, _ in self._candidates(-1, n, back=False):
-            hits += self._placed(rows)
-            if len(hits) > MOST_SORTED or monotonic() > end:
+            looked += len(rows)
+            if looked > MOST_SORTED:  # by number, not by time: all pages have the same order
                 return None
+            hits += self._placed(rows)
         return hits
 
     def _sorted(self, hits: list[Place], cut: _Cut) -> Found:

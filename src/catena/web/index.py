@@ -8,8 +8,10 @@ of, ...) and each is counted, so that how many items a filter finds is a sum. Te
 characters (trigrams), in any language, in tables for 65,536 rows each, which can be made anew one by one.
 """
 
+import contextlib
 import os
 import sqlite3
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,9 +24,14 @@ __all__ = [
     "WAITING",
     "Cell",
     "cells_of",
+    "forget_shard",
+    "get",
     "make_index",
     "open_index",
+    "put",
+    "recount",
     "texts_table",
+    "transaction",
     "trigrams",
 ]
 
@@ -154,3 +161,39 @@ def trigrams(wanted: str) -> str | None:
     found = list(dict.fromkeys(run for run in runs if "\0" not in run))  # which ends a query
     step = -(-len(found) // MOST_TRIGRAMS) or 1
     return " AND ".join(f'"{each.replace(chr(34), chr(34) * 2)}"' for each in found[::step]) or None
+
+
+def forget_shard(index: sqlite3.Connection, shard: int) -> None:
+    """Take away what finds the texts of a shard."""
+    index.execute(f"DROP TABLE IF EXISTS {texts_table(shard)}")
+    index.execute("DELETE FROM shards WHERE shard = ?", (shard,))
+
+
+def recount(index: sqlite3.Connection, more: Mapping[int, int]) -> None:
+    """Count so many more items in each cell."""
+    changes = [(count, cell) for cell, count in more.items() if count]
+    index.executemany("UPDATE cells SET n = n + ? WHERE cell = ?", changes)
+
+
+def get(index: sqlite3.Connection, key: str) -> str | None:
+    """Return a fact of the index, None where there is none."""
+    row = index.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def put(index: sqlite3.Connection, key: str, value: str) -> None:
+    """Store a fact of the index."""
+    index.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+@contextlib.contextmanager
+def transaction(index: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing."""
+    index.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        index.execute("COMMIT")
+    except BaseException:
+        if index.in_transaction:
+            index.execute("ROLLBACK")
+        raise

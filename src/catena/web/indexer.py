@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,16 +22,19 @@ from catena.ledger import FILE, Ledger
 from catena.ledger.lock import holder
 from catena.ledger.store import one_line
 from catena.task import TaskSpec
+from catena.web.filing import Exported, Told, exported, filed
 from catena.web.index import (
-    FAILED,
     INDEX_FILE,
-    NO_CONFIDENCE,
     SHARD,
-    WAITING,
     Cell,
     cells_of,
+    forget_shard,
+    get,
     make_index,
+    put,
+    recount,
     texts_table,
+    transaction,
 )
 
 if TYPE_CHECKING:
@@ -46,12 +49,6 @@ REST = 5.0
 """A look is followed by a rest of so many times its length at least: the run has the machine."""
 LEAST_FREE = 1 << 29
 """Bytes that stay free on the disk: a run must not stop because somebody looks at it."""
-
-Exported = tuple[str | None, float | None, str | None, str]
-"""Label, confidence, link and status as exported."""
-
-Told = tuple[str, str | None, float | None, str | None]
-"""Link, label, confidence and reason of a failure."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +95,7 @@ class Indexer:
         self._counts: dict[str, dict[int, int]] = {}
         self._unread: deque[int] = deque()
         self._cells: dict[Cell, int] = {}
+        self._labels: tuple[tuple[int, int, int] | None, str | None] = (None, None)
 
     def start(self) -> None:
         """Begin."""
@@ -124,7 +122,7 @@ class Indexer:
             try:
                 self._session()
                 trouble = ""
-            except (CatenaError, sqlite3.Error, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - the page goes on without an index, and says why
                 trouble = error.message if isinstance(error, CatenaError) else one_line(error)
             self._say(trouble=trouble)
             self._basis = ""
@@ -153,7 +151,7 @@ class Indexer:
         task, n = task_of(ledger), ledger.items_count()
         seen, works = read_progress(self._folder), holder(self._folder) is not None
         finished = ledger.get("finished") if not works else None
-        digest = labels_digest(self._folder / LABELS_FILE) if finished else None
+        digest = self._digest() if finished else None
         final = digest is not None and ledger.get("labels") in {digest, None}
         basis = json.dumps(
             [
@@ -170,10 +168,10 @@ class Indexer:
                 self._file_new(index, ledger, task, n)
             return
         self._begin(task, n)
-        if works or _get(index, "basis") != basis:
+        if works or get(index, "basis") != basis:
             if not self._file_all(index, ledger, task, n, final=final):
                 return
-            _put(index, "basis", basis)
+            put(index, "basis", basis)
             self._unread = deque(range(-(-n // SHARD)))
             self._say(filed=n, read=0)
         else:
@@ -181,6 +179,18 @@ class Indexer:
             self._unread = deque(shard for shard in range(-(-n // SHARD)) if shard not in stored)
             self._say(filed=n, read=max(0, n - SHARD * len(self._unread)))
         self._basis = basis
+
+    def _digest(self) -> str | None:
+        """Return the digest of the labels, read anew where the file has changed; None where there is none."""
+        path = self._folder / LABELS_FILE
+        try:
+            stands = path.stat()
+        except FileNotFoundError:
+            return None
+        now = (stands.st_ino, stands.st_mtime_ns, stands.st_size)
+        if now != self._labels[0]:
+            self._labels = now, labels_digest(path)
+        return self._labels[1]
 
     def _begin(self, task: TaskSpec, n: int) -> None:
         self._known = {link.name: np.zeros(n, bool) for link in task.chain}
@@ -205,21 +215,21 @@ class Indexer:
         self, index: sqlite3.Connection, ledger: Ledger, task: TaskSpec, n: int, *, final: bool
     ) -> bool:
         """File every row; those that stand as they stood are not written. Tells whether it came to the end."""
-        finals = _finals(self._folder / LABELS_FILE) if final else None
+        finals = exported(self._folder / LABELS_FILE, BLOCK) if final else None
         for start in range(0, n, BLOCK):
             if self._ended.is_set():
                 return False
             rows = range(start, min(start + BLOCK, n))
             self._file(index, ledger, task, rows, next(finals, None) if finals else None)
             self._say(filed=rows.stop)
-        with _transaction(index):
+        with transaction(index):
             gone = Counter(cell for (cell,) in index.execute("SELECT cell FROM rows WHERE row >= ?", (n,)))
             index.execute("DELETE FROM rows WHERE row >= ?", (n,))
-            _count(index, Counter({cell: -count for cell, count in gone.items()}))
+            recount(index, Counter({cell: -count for cell, count in gone.items()}))
             for (shard,) in index.execute(
                 "SELECT shard FROM shards WHERE shard * ? >= ?", (SHARD, n)
             ).fetchall():
-                _forget_shard(index, shard)
+                forget_shard(index, shard)
         return True
 
     def _file_new(self, index: sqlite3.Connection, ledger: Ledger, task: TaskSpec, n: int) -> None:
@@ -253,20 +263,20 @@ class Indexer:
     ) -> None:
         said = self._said(ledger, task, rows)
         gold = ledger.golds(rows) if task.data.gold else {}
-        filed = [
-            (row, *_filed(said[at], gold.get(row), finals[at] if finals else None))
+        placed = [
+            (row, *filed(said[at], gold.get(row), finals[at] if finals and at < len(finals) else None))
             for at, row in enumerate(rows)
         ]
         marks = ",".join("?" * len(rows))
-        with _transaction(index):
+        with transaction(index):
             found = index.execute(f"SELECT row, cell, sure FROM rows WHERE row IN ({marks})", list(rows))  # noqa: S608
             before = {row: (cell, sure) for row, cell, sure in found}
-            wanted = [(row, self._number(index, cell), sure) for row, cell, sure in filed]
+            wanted = [(row, self._number(index, cell), sure) for row, cell, sure in placed]
             changed = [each for each in wanted if before.get(each[0]) != each[1:]]
             index.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", changed)
             more = Counter(cell for _, cell, _ in changed)
             more.subtract(before[row][0] for row, _, _ in changed if row in before)
-            _count(index, more)
+            recount(index, more)
 
     def _said(self, ledger: Ledger, task: TaskSpec, rows: Sequence[int]) -> list[list[Told]]:
         """Return (link, label, confidence, reason) of what the links of the chain have said about each row, in its order."""
@@ -300,8 +310,8 @@ class Indexer:
         stored = index.execute("SELECT stamp FROM shards WHERE shard = ?", (shard,)).fetchone()
         if stored is None or stored[0] != stamp:
             table = texts_table(shard)
-            with _transaction(index):
-                _forget_shard(index, shard)
+            with transaction(index):
+                forget_shard(index, shard)
                 index.execute(
                     f"CREATE VIRTUAL TABLE {table} USING fts5 "
                     "(text, tokenize = 'trigram', detail = none, columnsize = 0, content = '')"
@@ -319,70 +329,6 @@ class Indexer:
             rows = range(at, min(at + TEXTS_AT_ONCE, block.stop))
             found = [(item.row, f"{item.id}\n{item.text}") for item in ledger.items(rows)]
             index.executemany(f"INSERT INTO {table} (rowid, text) VALUES (?, ?)", found)  # noqa: S608 - our own name
-
-
-def _filed(said: list[Told], gold: str | None, final: Exported | None) -> tuple[Cell, float]:
-    """Return an item's cell and where it stands among the others; without its final label, by what was said so far."""
-    votes = [(link, label, confidence) for link, label, confidence, _ in said if label is not None]
-    reason = next((reason or "" for _, label, _, reason in reversed(said) if label is None), "")
-    if final is not None:
-        label, confidence, link, status = final
-    else:
-        link, label, confidence = votes[-1] if votes else (None, None, None)
-        status = "provisional" if votes else "failed" if said else "waiting"
-    disagree = len({label for _, label, _ in votes}) > 1
-    right = "" if label is None or not gold else "right" if label == gold else "wrong"
-    sure = NO_CONFIDENCE if confidence is None or confidence != confidence else confidence  # noqa: PLR0124 - NaN
-    if label is None:
-        sure = FAILED if status == "failed" else WAITING
-    return Cell(status, label or "", link or "", reason, disagree, right), sure
-
-
-def _finals(path: Path) -> Iterator[list[Exported]]:
-    """Yield what was exported about the rows, block by block."""
-    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
-
-    columns = ["label", "confidence", "link", "status"]
-    with pq.ParquetFile(path) as file:
-        left: list[Exported] = []
-        for batch in file.iter_batches(BLOCK, columns=columns):
-            left += zip(*(batch[name].to_pylist() for name in columns), strict=True)
-            while len(left) >= BLOCK:
-                yield left[:BLOCK]
-                left = left[BLOCK:]
-        if left:
-            yield left
-
-
-def _forget_shard(index: sqlite3.Connection, shard: int) -> None:
-    index.execute(f"DROP TABLE IF EXISTS {texts_table(shard)}")
-    index.execute("DELETE FROM shards WHERE shard = ?", (shard,))
-
-
-def _count(index: sqlite3.Connection, more: Counter[int]) -> None:
-    changes = [(count, cell) for cell, count in more.items() if count]
-    index.executemany("UPDATE cells SET n = n + ? WHERE cell = ?", changes)
-
-
-def _get(index: sqlite3.Connection, key: str) -> str | None:
-    row = index.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return None if row is None else str(row[0])
-
-
-def _put(index: sqlite3.Connection, key: str, value: str) -> None:
-    index.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-
-@contextlib.contextmanager
-def _transaction(index: sqlite3.Connection) -> Iterator[None]:
-    index.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        index.execute("COMMIT")
-    except BaseException:
-        if index.in_transaction:
-            index.execute("ROLLBACK")
-        raise
 
 
 def _inode(folder: Path) -> tuple[int, int] | None:

@@ -3,11 +3,10 @@
 import contextlib
 import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,7 +18,8 @@ from catena.errors import InputError
 from catena.ledger import Ledger
 from catena.task import TaskSpec
 from catena.types import Answer, Item, Vote
-from catena.web.finder import ORDERS, Filters, Found, find, options
+from catena.web.filters import ORDERS, Filters, filters_of, query_of
+from catena.web.finder import Found, find, options
 from catena.web.index import NO_CONFIDENCE, Cell, cells_of, open_index
 from catena.web.pages import show, site_of
 
@@ -27,9 +27,7 @@ __all__ = ["Said", "beside", "routes"]
 
 PAGE = 50
 MOST_ROW = 1 << 62
-MOST_WORDS = 300
 MOST_CHANCES = 12
-NOTHING = Filters()
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,6 @@ def _table(request: Request) -> Response:
         choices=choices,
         found=found,
         lines=lines,
-        n=site.indexer.state.n,
         index=site.indexer.state,
         places=_places(task),
         ways=_ways(filters, found),
@@ -167,7 +164,6 @@ def _item(request: Request) -> Response:
         columns=_columns(line.item, task),
         places=_places(task),
         query=query_of(filters),
-        named=task.data.text,
     )
 
 
@@ -206,32 +202,6 @@ def _task(ledger: Ledger) -> TaskSpec:
 # -- what is asked for ------------------------------------------------------------------------------------------
 
 
-def filters_of(given: Mapping[str, str]) -> Filters:
-    """Return what the query of an address asks for; what makes no sense asks for nothing."""
-    words = {
-        name: given.get(name, "")[:MOST_WORDS] for name in ("label", "link", "status", "failure", "gold")
-    }
-    order = given.get("order", "")
-    return Filters(
-        search=given.get("search", "").strip()[:MOST_WORDS],
-        **words,
-        disagree=given.get("disagree") == "1",
-        least=_confidence(given.get("least", "")),
-        most=_confidence(given.get("most", "")),
-        order=order if order in ORDERS else "row",
-    )
-
-
-def query_of(filters: Filters, **more: int) -> str:
-    """Return the query of an address that asks for this; empty where it asks for nothing."""
-    asked: dict[str, Any] = {
-        name: value for name, value in vars(filters).items() if value != getattr(NOTHING, name)
-    }
-    asked |= {"disagree": 1} if filters.disagree else {}
-    asked |= more
-    return f"?{urlencode(asked, errors='replace')}" if asked else ""
-
-
 def _ways(filters: Filters, found: Found) -> dict[str, str]:
     """Return the addresses of the first, previous, next and last page, and of a search that goes on."""
     ways = {}
@@ -249,14 +219,6 @@ def _ways(filters: Filters, found: Found) -> dict[str, str]:
 def _row(request: Request, name: str) -> int | None:
     text = request.query_params.get(name, "")
     return min(int(text), MOST_ROW) if text.isascii() and text.isdigit() and len(text) < 20 else None
-
-
-def _confidence(text: str) -> float | None:
-    try:
-        value = float(text) if text.isascii() else math.nan
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 # -- what is shown ----------------------------------------------------------------------------------------------
