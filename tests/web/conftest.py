@@ -1,9 +1,9 @@
 """A finished run and its page, for the tests that change neither."""
 
 import pytest
-from served import serving
 
 from tables import vote, write_votes
+from web_session import serving
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from served import serving
 
 from catena.errors import InputError
 from catena.web.app import create_app
 from catena.web.indexer import Indexer
 from catena.web.security import HEADERS, Keys, names_of
 from catena.web.serving import serve
+from web_session import serving
 
 HERE = "http://127.0.0.1:{port}"
 
@@ -37,6 +37,7 @@ def test_the_token_is_good_once(finished):
         answer = served.ask(again, cookie=False)
         assert (answer.status, "set-cookie" in answer.headers) == (403, False)
         assert served.url != first
+        assert served.ask(again).status == 200
         other = served.cookie
         served.enter()
         assert served.cookie != other

@@ -42,8 +42,8 @@ def command(output: Any, run: Path, port: int | None, host: str, open_: bool, no
     told: list[str] = []
 
     def say(address: str) -> None:
-        output.say(f"For another browser: {address}" if told else f"{run} is shown at {address}")
         output.result({"run": str(run), "url": address})
+        output.say(f"For another browser: {address}" if told else f"{run} is shown at {address}")
         if open_ and not told:
             webbrowser.open(address)
         told.append(address)

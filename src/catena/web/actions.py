@@ -41,7 +41,7 @@ class Action:
             if (
                 not token
                 or not isinstance(given, str)
-                or not hmac.compare_digest(given.encode(), token.encode())
+                or not hmac.compare_digest(given.encode(errors="replace"), token.encode())
             ):
                 raise HTTPException(403, "The form is of another session: load the page again.")
             response = await run_in_threadpool(self._work, request, form)

@@ -46,6 +46,8 @@ def create_app(folder: Path, keys: Keys, indexer: Indexer, host: str = "127.0.0.
 def _open(request: Request) -> Response:
     """Exchange the one-time token for a session. The page that follows is asked for by this one: a strict cookie needs that."""
     keys = site_of(request).keys
+    if request.state.form_token:  # as when the page is loaded again
+        return HTMLResponse(message_page(200, "Opening the page ..."))
     ahead = "prefetch" in request.headers.get("sec-purpose", "") or request.method != "GET"
     session = None if ahead else keys.exchange(request.query_params.get("token", ""))
     if session is None:

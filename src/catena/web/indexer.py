@@ -98,6 +98,7 @@ class Indexer:
         self._counts: dict[str, dict[int, int]] = {}
         self._unread: deque[int] = deque()
         self._cells: dict[Cell, int] = {}
+        self._labels: tuple[tuple[int, int, int] | None, str | None] = (None, None)
 
     def start(self) -> None:
         """Begin."""
@@ -124,7 +125,7 @@ class Indexer:
             try:
                 self._session()
                 trouble = ""
-            except (CatenaError, sqlite3.Error, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - the page goes on without an index, and says why
                 trouble = error.message if isinstance(error, CatenaError) else one_line(error)
             self._say(trouble=trouble)
             self._basis = ""
@@ -153,7 +154,7 @@ class Indexer:
         task, n = task_of(ledger), ledger.items_count()
         seen, works = read_progress(self._folder), holder(self._folder) is not None
         finished = ledger.get("finished") if not works else None
-        digest = labels_digest(self._folder / LABELS_FILE) if finished else None
+        digest = self._digest() if finished else None
         final = digest is not None and ledger.get("labels") in {digest, None}
         basis = json.dumps(
             [
@@ -181,6 +182,18 @@ class Indexer:
             self._unread = deque(shard for shard in range(-(-n // SHARD)) if shard not in stored)
             self._say(filed=n, read=max(0, n - SHARD * len(self._unread)))
         self._basis = basis
+
+    def _digest(self) -> str | None:
+        """Return the digest of the labels, read anew where the file has changed; None where there is none."""
+        path = self._folder / LABELS_FILE
+        try:
+            stands = path.stat()
+        except FileNotFoundError:
+            return None
+        now = (stands.st_ino, stands.st_mtime_ns, stands.st_size)
+        if now != self._labels[0]:
+            self._labels = now, labels_digest(path)
+        return self._labels[1]
 
     def _begin(self, task: TaskSpec, n: int) -> None:
         self._known = {link.name: np.zeros(n, bool) for link in task.chain}
@@ -254,7 +267,7 @@ class Indexer:
         said = self._said(ledger, task, rows)
         gold = ledger.golds(rows) if task.data.gold else {}
         filed = [
-            (row, *_filed(said[at], gold.get(row), finals[at] if finals else None))
+            (row, *_filed(said[at], gold.get(row), finals[at] if finals and at < len(finals) else None))
             for at, row in enumerate(rows)
         ]
         marks = ",".join("?" * len(rows))

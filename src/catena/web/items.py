@@ -82,7 +82,6 @@ def _table(request: Request) -> Response:
         choices=choices,
         found=found,
         lines=lines,
-        n=site.indexer.state.n,
         index=site.indexer.state,
         places=_places(task),
         ways=_ways(filters, found),
@@ -167,7 +166,6 @@ def _item(request: Request) -> Response:
         columns=_columns(line.item, task),
         places=_places(task),
         query=query_of(filters),
-        named=task.data.text,
     )
 
 

@@ -48,7 +48,8 @@ def _seen(request: Request) -> dict[str, Any]:
         "spark": _spark(state.seen.rates if state.seen and state.working else []),
         "troubles": _troubles(state),
         "tries": _tries(state),
-        "kept": sum(link.seen.answered - link.seen.forwarded for link in state.links if link.seen),
+        "answers": sum(link.seen.answered for link in state.links if link.seen),
+        "expected": sum(link.seen.expected for link in state.links if link.seen),
         "speed": sum(link.rate or 0.0 for link in state.links),
         "in_flight": sum(link.seen.in_flight for link in state.links if link.seen),
     }

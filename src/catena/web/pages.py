@@ -50,6 +50,8 @@ def moment(at: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at))
 
 
+ICON: Final = "icon.svg"
+
 _made = environment(("catena.web", "catena.report"))
 _made.filters |= {"clock": clock, "rate": rate, "moment": moment}
 
@@ -102,8 +104,13 @@ def _html(text: str, status: int) -> Response:
 
 
 def static_files() -> dict[str, tuple[str, str]]:
-    """Return kind and content of our own style sheets and script by name; nothing else is ever served as a file."""
-    ours = {name: files("catena.web").joinpath("static", name).read_text("utf-8") for name in STATIC}
-    return {
+    """Return kind and content of our own style sheets, script and icon by name; nothing else is ever served as a file."""
+    ours = {name: _static(name) for name in STATIC}
+    found = {
         name: (KINDS[name.rpartition(".")[2]], text) for name, text in {"look.css": look(), **ours}.items()
     }
+    return found | {ICON: ("image/svg+xml", _static(ICON))}
+
+
+def _static(name: str) -> str:
+    return files("catena.web").joinpath("static", name).read_text("utf-8")

@@ -16,6 +16,7 @@ import hmac
 import ipaddress
 import secrets
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -42,6 +43,8 @@ HEADERS: Final = {
 MOST_TARGET = 4096
 """Characters of an address: a search and its filters have a few hundred."""
 MOST_HEADERS = 1 << 14
+MOST_SESSIONS = 1_000
+"""The oldest ones end before there are more."""
 SAFE = frozenset({"GET", "HEAD"})
 OPEN = "/open"
 STATIC = "/static/"
@@ -66,7 +69,7 @@ class Keys:
         self.everyone = everyone
         self.token = secrets.token_urlsafe(32)
         self._used = used
-        self._sessions: set[bytes] = set()
+        self._sessions: deque[bytes] = deque(maxlen=MOST_SESSIONS)
         self._secret = secrets.token_bytes(32)
 
     def exchange(self, token: str) -> str | None:
@@ -80,7 +83,7 @@ class Keys:
     def begin(self) -> str:
         """Return a new session."""
         session = secrets.token_urlsafe(32)
-        self._sessions.add(_digest(session))
+        self._sessions.append(_digest(session))
         return session
 
     def knows(self, session: str) -> bool:

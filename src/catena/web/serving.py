@@ -63,8 +63,7 @@ def serve(
             lifespan="off", http="h11", ws="none", timeout_keep_alive=5, timeout_graceful_shutdown=1, limit_concurrency=64,
             h11_max_incomplete_event_size=MOST_HEADER_BYTES,
         )  # fmt: skip
-        server = _Server(config)
-        tell()
+        server = _Server(config, tell)
         indexer.start()
         try:
             asyncio.run(server.until_stopped(listening))
@@ -73,7 +72,16 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """Ends on Ctrl+C and SIGTERM as a command that has done its work."""
+    """Says when it is there, and ends on Ctrl+C and SIGTERM as a command that has done its work."""
+
+    def __init__(self, config: uvicorn.Config, there: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._there = there
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        self._there()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

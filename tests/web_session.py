@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 from chains import start
 
-__all__ = ["Answer", "Served", "serving"]
+__all__ = ["Answer", "Served", "entered", "serving"]
 
 
 @dataclass
@@ -88,6 +88,18 @@ class Served:
         form = {"token": self.token(), **form}
         return self.ask(path, "POST", form, origin=self.origin, **{"sec-fetch-site": "same-origin"})
 
+    def with_session(self, work):
+        """Return the work of a browser's tab in this session."""
+        name, _, value = self.cookie.partition("=")
+
+        def use(tab, seen):
+            tab.context.add_cookies(
+                [{"name": name, "value": value, "url": self.origin, "httpOnly": True, "sameSite": "Strict"}]
+            )
+            return work(tab, seen)
+
+        return use
+
     def end(self, how=signal.SIGINT):
         """End the process as a person does, and return its exit code and what it said on stderr."""
         if self.process.poll() is None:
@@ -114,3 +126,11 @@ def serving(run, *options):
     finally:
         process.kill()
         process.communicate()
+
+
+@contextlib.contextmanager
+def entered(run, *options):
+    """Serve a page on a run, and use its token."""
+    with serving(run, *options) as served:
+        served.enter()
+        yield served
