@@ -6,7 +6,6 @@ import signal
 import time
 
 import pytest
-from served import serving
 
 from catena.ledger import Ledger
 from catena.ledger.desk import Desk
@@ -15,6 +14,7 @@ from catena.web.guidelines import blocks
 from chains import answers_in, finish, labels_of, start
 from payloads import PAYLOADS
 from people import at_desk, data_of, recorded, text_of
+from web_session import serving
 
 N = 40
 

@@ -67,7 +67,7 @@ class HumanLink:
         self.name = name
         self.blind = settings.blind
         self.price = 0.0 if settings.price == "free" else settings.price
-        self.capabilities = Capabilities("people", batch=1024, per_item=True, model="people", most_failed=1.0)
+        self.capabilities = Capabilities("people", per_item=True, model="people", most_failed=1.0)
         several = settings.annotators or (2 if settings.overlap else 1)
         self._several = several
         self._overlap = (1.0 if several > 1 else 0.0) if settings.overlap is None else settings.overlap

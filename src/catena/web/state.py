@@ -51,6 +51,8 @@ class LinkState:
         """Seconds until it is done at this speed, as far as is known."""
         if self.seen is None or self.seen.answered >= self.seen.expected:
             return 0.0
+        if self.seen.waits_for:  # people and batches keep no pace
+            return None
         return (self.seen.expected - self.seen.answered) / self.rate if self.rate else None
 
 
