@@ -122,16 +122,14 @@ def _dearest(ledger: Ledger, links: list[dict[str, Any]], n: int) -> dict[str, A
     if not means:
         return None
     dearest = max(means, key=means.__getitem__)
-    number = ledger.links()[dearest][0]
-    paid = ledger.scored(number, 0, n)[1]
-    paid = paid[~np.isnan(paid)]
-    asked = len(paid)
-    spread = float(paid.std() / paid.mean()) if asked and paid.mean() > 0 else 0.0
-    off = LEVEL * spread * np.sqrt(max(1 / max(asked, 1) - 1 / n, 0.0))
     would = means[dearest] * n
-    return {
-        "link": dearest,
-        "cost_usd": would,
-        "cost_usd_low": float(would * max(1 - off, 0.0)),
-        "cost_usd_high": float(would * (1 + off)),
-    }
+    return {"link": dearest, "cost_usd": would, **_within(ledger, dearest, would, n)}
+
+
+def _within(ledger: Ledger, link: str, would: float, n: int) -> dict[str, float]:
+    """Return the ends of the 90 % interval of what a link would have cost on all n items, as its costs on some are spread."""
+    paid = ledger.scored(ledger.links()[link][0], 0, n)[1]
+    paid = paid[~np.isnan(paid)]
+    spread = float(paid.std() / paid.mean()) if len(paid) and paid.mean() > 0 else 0.0
+    off = LEVEL * spread * np.sqrt(max(1 / max(len(paid), 1) - 1 / n, 0.0))
+    return {"cost_usd_low": float(would * max(1 - off, 0.0)), "cost_usd_high": float(would * (1 + off))}
