@@ -1,6 +1,6 @@
 """How often the interval of `catena check --estimate` holds what a run really costs, and how wide it is.
 
-    python bench/foresee.py [--seeds 100] [--rows 50] [--worlds tweets,long,...]
+    python bench/foresee.py [--seeds 100] [--first 0] [--rows 50] [--worlds tweets,long,...]
 
 Every world is a data set and a chain against the fake provider, over real HTTP. Its run is made once and says the truth;
 then a sample of 50 rows is drawn and asked about by each seed, into a run of its own, and its estimate is laid beside.
@@ -191,12 +191,12 @@ def estimate(task: TaskSpec, frame: pd.DataFrame, rows: int, seed: int) -> dict[
         return expected_cost(Run(given, frame, Path(folder) / "run"), rows, batched=batched)
 
 
-def measure(name: str, count: int, rows: int, seeds: int) -> dict[str, float]:
+def measure(name: str, count: int, rows: int, seeds: int, first: int = 0) -> dict[str, float]:
     """Return how often the interval held the truth, and the mean half-width and error, as shares of it."""
     with opened(name, count) as (task, frame):
         real = truth(task, frame)
     totals = []
-    for seed in range(seeds):
+    for seed in range(first, first + seeds):
         with opened(name, count) as (task, frame):  # anew: nothing is in its cache
             totals.append(estimate(task, frame, rows, seed)["total"])
     low, mid, high = (np.array([each[f"cost_usd{end}"] for each in totals]) for end in ("_low", "", "_high"))
@@ -215,6 +215,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--rows", type=int, default=50)
     parser.add_argument("--count", type=int, default=1000, help="rows of a data set")
     parser.add_argument("--worlds", default=",".join(WORLDS))
@@ -225,7 +226,7 @@ def main() -> None:
     found = []
     for name in names:
         began = time.monotonic()
-        line = measure(name, given.count, given.rows, given.seeds)
+        line = measure(name, given.count, given.rows, given.seeds, given.first)
         found.append(line)
         print(
             f"| {WORLDS[name].said} | ${line['truth']:.4f} | {line['held'] * given.seeds:.0f} | {line['half']:.1%} | "

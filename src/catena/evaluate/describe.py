@@ -154,13 +154,14 @@ def _dearest(ledger: Ledger, links: list[dict[str, Any]], n: int) -> dict[str, A
     if not would:
         return None
     dearest = max(would, key=would.__getitem__)
-    paid = ledger.scored(numbers[dearest], 0, n)[1]
+    cost = float(would[dearest])
+    return {"link": dearest, "cost_usd": cost, **_within(ledger, dearest, cost, n)}
+
+
+def _within(ledger: Ledger, link: str, would: float, n: int) -> dict[str, float]:
+    """Return the ends of the 90 % interval of what a link would have cost on all n items, as its costs on some are spread."""
+    paid = ledger.scored(ledger.links()[link][0], 0, n)[1]
     paid = paid[~np.isnan(paid)]
     spread = float(paid.std() / paid.mean()) if len(paid) and paid.mean() > 0 else 0.0
     off = LEVEL * spread * np.sqrt(max(1 / max(len(paid), 1) - 1 / n, 0.0))
-    return {
-        "link": dearest,
-        "cost_usd": float(would[dearest]),
-        "cost_usd_low": float(would[dearest] * max(1 - off, 0.0)),
-        "cost_usd_high": float(would[dearest] * (1 + off)),
-    }
+    return {"cost_usd_low": float(would * max(1 - off, 0.0)), "cost_usd_high": float(would * (1 + off))}

@@ -19,8 +19,8 @@ __all__ = ["NAVIGATION", "Site", "message_page", "show", "site_of", "static_file
 NAVIGATION: Final = [("/", "Run"), ("/items", "Items"), ("/review", "Review")]
 """Address and name of what is in the bar at the top of every page."""
 
-KINDS: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-STATIC: Final = ("page.css", "page.js", "icon.svg", "review.css", "review.js")
+KINDS: Final = {"css": "text/css", "js": "text/javascript"}
+STATIC: Final = ("page.css", "page.js", "review.css", "review.js")
 
 
 def clock(seconds: float | None) -> str:
