@@ -154,8 +154,8 @@ def _dearest(ledger: Ledger, links: list[dict[str, Any]], n: int) -> dict[str, A
     if not would:
         return None
     dearest = max(would, key=would.__getitem__)
-    cost = float(would[dearest])
-    return {"link": dearest, "cost_usd": cost, **_within(ledger, dearest, cost, n)}
+    alone = float(would[dearest])
+    return {"link": dearest, "cost_usd": alone, **_within(ledger, dearest, alone, n)}
 
 
 def _within(ledger: Ledger, link: str, would: float, n: int) -> dict[str, float]:
