@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import hashlib
-import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from catena import __version__
 from catena.confidence.block import block_mean
 from catena.data.rows import Rows, read_rows
 from catena.engine.budget import Budget, BudgetError
+from catena.engine.folder import make_folder, move_aside
+from catena.engine.loop import run_async
 from catena.engine.people import finish_without, outranked, revise
 from catena.engine.pipeline import Pipeline, spent_of
 from catena.engine.progress import Progress
@@ -34,7 +35,7 @@ from catena.engine.results import LABELS_FILE, labels_digest, write_labels
 from catena.engine.routes import check_links
 from catena.engine.templates import check_templates
 from catena.errors import ChangedError, InputError, LinkError
-from catena.ledger import FILE, Ledger, RunLock
+from catena.ledger import Ledger, RunLock
 from catena.links import open_link
 from catena.prompts import examples_key, with_examples
 from catena.task import LinkSpec, TaskSpec
@@ -43,10 +44,6 @@ from catena.types import Vote
 __all__ = ["Outcome", "Run", "go_on", "task_of"]
 
 Watch = Callable[[Progress], Any]
-
-MOST_FILES = 16_384
-SELDOM = (20_000, 20, 100)
-"""How often to look for cycles: a call makes hundreds of objects and hardly a cycle."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +116,7 @@ class Run:
             StoppedError: The run stopped before its end and can be resumed.
         """
         if fresh:
-            _move_aside(self.folder)
+            move_aside(self.folder)
         with self._opened() as ledger:
             self._enter(ledger, update=update)
             return self._execute(
@@ -155,7 +152,7 @@ class Run:
             if watch:
                 watch(pipeline.progress)
             try:
-                _run_async(pipeline.run())
+                run_async(pipeline.run())
             finally:
                 self.links = [open_link(spec, self.task) for spec in self.task.chain]  # those were closed
 
@@ -172,7 +169,7 @@ class Run:
                 block = Pipeline(self.task, self._judge, [self.links[at]], [number], ledger, pilot=rows)
                 if watch:
                     watch(block.progress)
-                _run_async(block.run())
+                run_async(block.run())
                 self.links[at] = open_link(spec, self.task)  # it was closed
             means[str(number)] = self._mean(ledger, number, len(rows), spec.name)
         if means != (ledger.get("means") or {}):
@@ -192,7 +189,7 @@ class Run:
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Ledger]:
         """Open the run's ledger for writing, as the only process that does."""
-        _make_folder(self.folder)
+        make_folder(self.folder)
         lock = RunLock(self.folder)
         try:
             with Ledger(self.folder, write=True) as ledger:
@@ -244,7 +241,7 @@ class Run:
             pipeline.progress.warnings += [*self._told, *outranked(self.task, self.links)]
             if watch:
                 watch(pipeline.progress)
-            _run_async(pipeline.run())
+            run_async(pipeline.run())
             if not revise(ledger, self.links):
                 return sum(link.reused for link in pipeline.progress.links)
             self.links = [open_link(spec, self.task) for spec in self.task.chain]  # those were closed
@@ -389,61 +386,3 @@ def task_of(ledger: Ledger) -> TaskSpec:
         share = stored.pop("share")
         stored["policy"] = {"share": share} if share else {}
     return msgspec.convert(stored, TaskSpec)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(folder.iterdir()) and not (folder / "lock").exists() and not (folder / FILE).exists():
-            raise InputError(
-                f"{folder} holds other files and no run.", "Choose an empty or new folder for --out."
-            )
-    except OSError as error:
-        raise InputError(
-            f"{folder}: can't be used as the run's folder: {error.strerror}.", "Choose another --out."
-        ) from error
-
-
-def _move_aside(folder: Path) -> None:
-    if not (folder / FILE).exists():
-        return
-    lock = RunLock(folder)
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
-        number += 1
-    folder.rename(aside)
-    lock.release()
-
-
-def _run_async(work: Any) -> None:
-    """Run on the fastest loop there is; signals are handled afterwards as before, while a loop leaves none handled."""
-    _allow_connections()
-    thresholds, before = gc.get_threshold(), signal.getsignal(signal.SIGTERM)
-    gc.set_threshold(*SELDOM)
-    try:
-        _fastest_run()(work)
-    finally:
-        gc.set_threshold(*thresholds)
-        with contextlib.suppress(ValueError, TypeError):  # not the main thread, or a handler of another kind
-            signal.signal(signal.SIGTERM, before)
-
-
-def _fastest_run() -> Callable[[Any], None]:
-    try:
-        import uvloop  # noqa: PLC0415 - not on Windows
-    except ImportError:  # pragma: no cover - Windows
-        return asyncio.run
-    return uvloop.run
-
-
-def _allow_connections() -> None:
-    """Ask the system for as many open files as it grants: each call in flight needs one."""
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:  # pragma: no cover - Windows
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
