@@ -103,6 +103,7 @@ def test_no_key_comes_out(tmp_path, fault):
             ["--debug", "status", out],
             ["results", out, "--votes", tmp_path / "votes"],
             ["results", out, "--out", tmp_path / "labels.csv", "--join"],
+            ["report", out, "--out", tmp_path / "report.html", "--figures", tmp_path / "figures"],
         ]
         for line in lines:
             process = start(*line, **CANARIES)

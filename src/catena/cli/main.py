@@ -26,6 +26,7 @@ COMMANDS = (
     "results",
     "batch",
     "evaluate",
+    "report",
     "estimate",
     "simulate",
     "plan",

@@ -46,6 +46,7 @@ class RunVotes:
         tie: Settles ties, uint64 [n].
         logprobs: Of each link whose label distributions the task's rule reads, float32 [n, K].
         cost_usd: Where the task's policy steers by costs, [m, n].
+        chance: Probability of each label by its link, NaN where it gives none, [m, n]; where they were asked for.
     """
 
     links: tuple[str, ...]
@@ -56,6 +57,7 @@ class RunVotes:
     tie: NDArray[np.uint64]
     logprobs: Sequence[NDArray[np.float32] | None] = ()
     cost_usd: NDArray[np.float64] | None = None
+    chance: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.tie)
@@ -66,8 +68,13 @@ class RunVotes:
         return Votes(self.label, self.confidence, self.logprobs, self.cost_usd)
 
 
-def run_votes(ledger: Ledger, task: TaskSpec) -> RunVotes:
+def run_votes(ledger: Ledger, task: TaskSpec, *, chances: bool = False) -> RunVotes:
     """Return the votes that a run's ledger holds about its items, links in the order of the chain.
+
+    Args:
+        ledger: Of the run.
+        task: The run's.
+        chances: Whether to tell the probabilities of labels too.
 
     Raises:
         LedgerError: The ledger is damaged.
@@ -85,17 +92,21 @@ def run_votes(ledger: Ledger, task: TaskSpec) -> RunVotes:
         np.empty(shape, bool),
         tie,
         logprobs=[None] * len(links),
-        cost_usd=np.empty(shape) if spends else None,
+        cost_usd=np.full(shape, np.nan) if spends else None,
+        chance=np.full(shape, np.nan) if chances else None,
     )
     for at, name in enumerate(links):
         number, reads = numbers[name][0], rule is not None and rule.reads(name)
-        found = ledger.decided(number, labels, len(tie))
+        found = ledger.decided(
+            number,
+            labels,
+            len(tie),
+            chance=None if votes.chance is None else votes.chance[at],
+            cost=None if votes.cost_usd is None else votes.cost_usd[at],
+        )
         votes.answered[at], votes.label[at], votes.confidence[at] = found
-        if reads or spends:
-            words, costs = ledger.scored(number, len(labels) if reads else 0, len(tie))
-            if votes.cost_usd is not None:
-                votes.cost_usd[at] = costs
-            votes.logprobs[at] = words  # type: ignore[index]
+        if reads:
+            votes.logprobs[at], _ = ledger.scored(number, len(labels), len(tie))  # type: ignore[index]
     return votes
 
 

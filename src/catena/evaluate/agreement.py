@@ -40,18 +40,19 @@ def krippendorff_alpha(label: NDArray[np.int16], labels: int) -> float | None:
     Returns:
         At most 1; None where all votes that can be compared name one label, or there are none.
     """
-    counts = np.zeros((label.shape[1], labels), np.int64)
-    items = np.arange(label.shape[1])
-    for votes in label:
-        voted = votes >= 0
-        counts[items[voted], votes[voted]] += 1
-    counts = counts[counts.sum(1) >= 2]
-    if not len(counts):
+    voted = label >= 0
+    votes_here = voted.sum(0)
+    here = votes_here >= 2
+    if not here.any():
         return None
-    votes_here = counts.sum(1)
-    totals = counts.sum(0)
-    n = int(totals.sum())
+    # Pairs of equal labels within each item: with these, no table of items by labels is needed.
+    alike = np.zeros(label.shape[1], np.int64)
+    for at, votes in enumerate(label):
+        for others in label[:at]:
+            alike += (votes == others) & (votes >= 0)
+    totals = np.array([np.bincount(votes[here & (votes >= 0)], minlength=labels) for votes in label]).sum(0)
+    n, votes_here = int(totals.sum()), votes_here[here]
     # Ordered pairs of different labels within items, each weighted by 1 / (votes of the item - 1).
-    observed = float(((votes_here**2 - (counts**2).sum(1)) / (votes_here - 1)).sum())
+    observed = float((votes_here - 2 * alike[here] / (votes_here - 1)).sum())
     expected = float(n**2 - (totals**2).sum()) / (n - 1)
     return None if expected == 0 else 1 - observed / expected

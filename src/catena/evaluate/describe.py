@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from catena.aggregate import Decision
 from catena.engine.results import RunVotes, decide_run, run_votes
 from catena.errors import InputError
 from catena.ledger import Ledger
 from catena.task import TaskSpec
 
-__all__ = ["describe_run", "progress_of_run"]
+__all__ = ["describe_run", "described", "progress_of_run"]
 
 
 def progress_of_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
@@ -39,7 +40,11 @@ def describe_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
         InputError: The run is not finished.
     """
     votes = _finished_votes(ledger, task)
-    decision = decide_run(ledger, votes, task)
+    return described(ledger, task, votes, decide_run(ledger, votes, task))
+
+
+def described(ledger: Ledger, task: TaskSpec, votes: RunVotes, decision: Decision) -> dict[str, Any]:
+    """Return what `describe_run` does of a decision, a provisional one too: then `kept` is where items stand so far."""
     final = decision.result(task.aggregate, votes.votes, task.judge()).label()
     kept = np.bincount(decision.kept_by, minlength=len(votes.links))
     links = []

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.aggregate import RULES
+from catena.aggregate import RULES, Decision
 from catena.data.cells import as_text
 from catena.engine.results import RunVotes, check_labels, decide_run, run_gold, run_votes
 from catena.errors import InputError, places
 from catena.ledger import Ledger
 from catena.task import TaskSpec
-from catena.types import Vote
 
-__all__ = ["Judged", "Result", "column_of_run", "exported", "judged_run", "steps"]
+__all__ = ["Judged", "Result", "column_of_run", "exported", "judged_run", "judged_votes_of_run", "steps"]
 
 Floats = NDArray[np.float64]
 
@@ -86,7 +85,7 @@ def judged_run(ledger: Ledger, task: TaskSpec, *, chances: bool = True) -> Judge
         raise InputError(
             f"{ledger.folder}: the run is not finished.", "Run the same catena run command to go on."
         )
-    votes, gold = run_votes(ledger, task), run_gold(ledger, task)
+    votes, gold = run_votes(ledger, task, chances=chances), run_gold(ledger, task)
     if not (gold >= 0).any():
         raise InputError(
             f"{ledger.folder}: there is no gold to evaluate against.",
@@ -94,6 +93,27 @@ def judged_run(ledger: Ledger, task: TaskSpec, *, chances: bool = True) -> Judge
         )
     decision = decide_run(ledger, votes, task)
     label, confidence = exported(ledger, votes.labels)
+    return judged_votes_of_run(votes, decision, gold, task.aggregate, label, confidence)
+
+
+def judged_votes_of_run(
+    votes: RunVotes,
+    decision: Decision,
+    gold: NDArray[np.int16],
+    aggregate: str,
+    label: NDArray[np.int16],
+    confidence: Floats,
+) -> Judged:
+    """Return the votes of a run, finished or not, beside gold and the labels that its aggregate made of them.
+
+    Args:
+        votes: Of the run.
+        decision: Made from them.
+        gold: -1 where unknown, int16 [n].
+        aggregate: The rule that made the labels.
+        label: -1 where unlabelled, int16 [n].
+        confidence: Of the labels, NaN where there is none, [n].
+    """
     return Judged(
         votes.links,
         votes.labels,
@@ -102,12 +122,12 @@ def judged_run(ledger: Ledger, task: TaskSpec, *, chances: bool = True) -> Judge
         votes.confidence,
         votes.answered,
         decision.reached,
-        _chances_of_run(ledger, votes) if chances else None,
+        votes.chance,
         Result(
-            task.aggregate,
+            aggregate,
             label,
             confidence,
-            probable=task.aggregate not in RULES,
+            probable=aggregate not in RULES,
             steps=steps(decision.reached, votes.label),
         ),
         {rule: decision.labels(rule, votes.label) for rule in RULES},
@@ -132,17 +152,6 @@ def exported(ledger: Ledger, labels: Sequence[str]) -> tuple[NDArray[np.int16], 
         confidence[start:stop] = batch["confidence"].to_numpy(zero_copy_only=False)
         start = stop
     return label, confidence
-
-
-def _chances_of_run(ledger: Ledger, votes: RunVotes) -> Floats:
-    chance = np.full(votes.label.shape, np.nan)
-    numbers = ledger.links()
-    for at, name in enumerate(votes.links):
-        for row, _, answer, _ in ledger.answers(numbers[name][0]):
-            if isinstance(answer, Vote) and answer.logprobs is not None and votes.label[at, row] >= 0:
-                said = answer.logprobs[votes.label[at, row]]
-                chance[at, row] = np.nan if said is None else min(1.0, float(np.exp(said)))
-    return chance
 
 
 def column_of_run(ledger: Ledger, task: TaskSpec, column: str) -> list[str | None]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.errors import InputError, LedgerError
-from catena.ledger import votes, wal
+from catena.ledger import sums, votes, wal
 from catena.ledger.batches import BatchRecord, Change, answered_keys, read_batches
 from catena.ledger.items import ITEM_COLUMNS, Broken, RowChanges, compare, item, item_row
 from catena.ledger.lock import RunLock
@@ -361,11 +361,18 @@ class Ledger:
             return votes.find(self._db, link, keys)
 
     def decided(
-        self, link: int, labels: Sequence[str], n: int
+        self, link: int, labels: Sequence[str], n: int, **more: NDArray[np.float64] | None
     ) -> tuple[NDArray[np.bool_], NDArray[np.int16], NDArray[np.float64]]:
-        """Return, for one link: which rows have an answer, its label index (-1 for a failure), its confidence."""
+        """Return, for one link: which rows have an answer, its label index (-1 for a failure), its confidence.
+
+        Args:
+            link: Its number.
+            labels: The labels, in the order of the indices.
+            n: Rows.
+            more: `chance` and `cost` to be filled; see `votes.decided`.
+        """
         with self._whole():
-            return votes.decided(self._db, link, labels, n)
+            return votes.decided(self._db, link, labels, n, **more)
 
     def scored(
         self, link: int, labels: int, n: int
@@ -408,6 +415,18 @@ class Ledger:
             "WHERE link = ? AND row >= ? AND row < ? AND label IS NULL",
             (link, start, stop),
         )
+
+    def failed_by(self, link: int) -> list[sums.Failed]:
+        """Return why rows have no label of a link, the most frequent reason first."""
+        return sums.failed_by(self._db, link)
+
+    def said_by(self) -> dict[int, dict[str, list[tuple[str, int]]]]:
+        """Return which models answered for each link, and where confidences come from; see `sums.said_by`."""
+        return sums.said_by(self._db)
+
+    def course(self, steps: int) -> list[sums.Step]:
+        """Return how votes and their cost came in; see `sums.course`."""
+        return sums.course(self._db, steps)
 
     @contextlib.contextmanager
     def _whole(self) -> Iterator[None]:

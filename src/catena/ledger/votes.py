@@ -1,6 +1,7 @@
 """A link's votes as the ledger holds them: each is checked as it is read."""
 
 import sqlite3
+import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from catena.types import Answer
 __all__ = ["answers", "decided", "find", "of_rows", "scored", "told"]
 
 BLOCK = 4096
+_FLOAT = struct.Struct("<d")
 LABEL, CONFIDENCE, LOGPROBS, COST, REASON = (
     VOTE_COLUMNS.split(", ").index(name) for name in ("label", "confidence", "logprobs", "cost_usd", "reason")
 )
@@ -36,9 +38,22 @@ def find(connection: sqlite3.Connection, link: int, keys: Sequence[bytes]) -> di
 
 
 def decided(
-    connection: sqlite3.Connection, link: int, labels: Sequence[str], n: int
+    connection: sqlite3.Connection,
+    link: int,
+    labels: Sequence[str],
+    n: int,
+    chance: NDArray[np.float64] | None = None,
+    cost: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.bool_], NDArray[np.int16], NDArray[np.float64]]:
     """Return, for one link: which rows have an answer, its label index (-1 for a failure), its confidence.
+
+    Args:
+        connection: Of the ledger.
+        link: Its number.
+        labels: The labels, in the order of the indices.
+        n: Rows.
+        chance: Full of NaN; filled with the link's probability of its label where it gives one, [n].
+        cost: Likewise, with what each answer cost in USD where that is known, [n]. A vote that rows share costs each all.
 
     Raises:
         Broken: A vote is not what was stored.
@@ -49,9 +64,15 @@ def decided(
     index = {name: at for at, name in enumerate(labels)}
     for row, vote in _read(connection, link, n=n):
         asked[row] = True
-        label[row] = index.get(vote[LABEL], -1)
+        label[row] = at = index.get(vote[LABEL], -1)
         if vote[CONFIDENCE] is not None:
             confidence[row] = vote[CONFIDENCE]
+        if cost is not None and vote[COST] is not None:
+            cost[row] = vote[COST]
+        if chance is not None and at >= 0 and vote[LOGPROBS] is not None:
+            chance[row] = _FLOAT.unpack_from(vote[LOGPROBS], 8 * at)[0]
+    if chance is not None:
+        np.minimum(np.exp(chance, out=chance), 1.0, out=chance)
     return asked, label, confidence
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from catena.errors import LedgerError
+from catena.ledger.clock import Clock
 from catena.ledger.rows import INSERT_VOTE, checksum, vote_row
 from catena.types import Answer, Failure
 
@@ -111,9 +112,10 @@ class Writer:
         try:
             connection = self._connect()
             try:
+                clock = Clock()
                 while any(work := self._next_work()):
                     group, changes = work
-                    _commit(connection, group, [change for change, _ in changes])
+                    _commit(connection, group, [*(change for change, _ in changes), clock.tick])
                     self._tell(group, [done for _, done in changes])
             finally:
                 connection.close()

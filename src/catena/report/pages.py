@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import jinja2
 
-from catena.report.words import count, figure, money, share, shown
+from catena.report.words import count, figure, lasting, moment, money, share, shown
 
 __all__ = ["environment", "look", "style_hash"]
 
@@ -17,8 +17,8 @@ def environment(packages: Sequence[str] = ("catena.report",)) -> jinja2.Environm
     """Return what renders the templates in the folders `templates` of these packages, the first one first.
 
     Everything is escaped whatever a template is called, an undefined name is an error. Values stand in text or in quoted
-    attributes only: never in a tag, a script, a style or an address. Filters: `money`, `count`, `share`, `figure`,
-    `shown`.
+    attributes only: never in a tag, a script, a style or an address. Filters: the
+    functions of `words`.
     """
     made = jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(package) for package in packages]),
@@ -27,7 +27,7 @@ def environment(packages: Sequence[str] = ("catena.report",)) -> jinja2.Environm
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"money": money, "count": count, "share": share, "figure": figure, "shown": shown}
+    made.filters |= {each.__name__: each for each in (money, count, share, figure, shown, moment, lasting)}
     return made
 
 

@@ -1,8 +1,9 @@
 """Figures as people read them, and text that is safe to stand in one line of a picture."""
 
+import datetime as dt
 import unicodedata
 
-__all__ = ["count", "figure", "money", "share", "shown"]
+__all__ = ["count", "figure", "lasting", "moment", "money", "share", "shown"]
 
 DASH = "-"
 
@@ -47,6 +48,28 @@ def figure(value: float | None, digits: int = 3) -> str:
     ('0.667', '-')
     """
     return DASH if value is None else f"{value:.{digits}f}"
+
+
+def moment(seconds: float) -> str:
+    """Return a point of time, given in seconds since 1970, in UTC.
+
+    >>> moment(1764108000.0)
+    '2025-11-25 22:00 UTC'
+    """
+    return f"{dt.datetime.fromtimestamp(seconds, dt.UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def lasting(seconds: float) -> str:
+    """Return a length of time in its two largest units.
+
+    >>> lasting(4.2), lasting(312), lasting(9000), lasting(200000)
+    ('4 s', '5 min 12 s', '2 h 30 min', '2 d 7 h')
+    """
+    whole = round(seconds)
+    for large, small, size, part in (("d", "h", 86400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
+        if whole >= size:
+            return f"{whole // size} {large} {whole % size // part} {small}"
+    return f"{whole} s"
 
 
 def shown(value: object, most: int = 0) -> str:
