@@ -73,10 +73,13 @@ def test_a_person_watches_a_run_and_steers_it(browser, tmp_path):
             said = page.locator(".votes-of .chip").all_text_contents()
             return said, seen
 
-        with serving(run) as served:
-            said, seen = browser.use(watch)
-            assert served.end()[0] == 0
-        assert finish(process)[0] == 0
+        try:
+            with serving(run) as served:
+                said, seen = browser.use(watch)
+                assert served.end()[0] == 0
+        finally:
+            code, _, err = finish(process)
+        assert code == 0, err
     assert len(set(said)) > 1
     assert (seen.errors, seen.dialogs, seen.console) == ([], [], [])
 

@@ -18,12 +18,28 @@ from web_session import serving
 PRICE = {"input": 1.0, "output": 1.0}
 
 
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays():
+    """End whatever a test has begun, also where it failed."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            pipe.close()
+
+
 def begin(folder, provider, rows=400, **task):
     """Start a run of two links in a process of its own, and wait until it works."""
     chain = [openai(provider, name, concurrency=4, price=PRICE) for name in ("small", "big")]
     (folder / "task.yaml").write_text(chain_text(*chain, data={"id": "id"}, **task))
     rows_of(texts(rows)).to_csv(folder / "rows.csv", index=False)
     process = start("run", folder / "task.yaml", folder / "rows.csv", "--out", folder / "run")
+    STARTED.append(process)
     until(lambda: (seen := read_progress(folder / "run")) and seen.links[0].answered > 10)
     return process
 
@@ -197,6 +213,7 @@ def working(tmp_path_factory):
     folder = tmp_path_factory.mktemp("working")
     with spawn(labels=list(LABELS), latency=0.3) as provider:
         process = begin(folder, provider, rows=2000)
+        STARTED.remove(process)  # it is for all these tests
         with serving(folder / "run") as page:
             page.enter()
             page.folder = folder / "run"
