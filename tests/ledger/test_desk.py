@@ -120,6 +120,15 @@ def test_undo_gives_the_last_one_back(desk):
         assert db.execute("SELECT count(*), sum(live) FROM marks").fetchone() == (2, 0)
 
 
+def test_what_was_passed_over_and_is_another_ones_by_now_stays_theirs(desk):
+    """Undo takes the passing over back, and gives the next item."""
+    ada, bo = Seat(*desk, "Ada"), Seat(*desk, "Bo")
+    ada.skip(ada.next().item)
+    assert bo.next().id == "i0"
+    assert ada.undo().id == "i1"
+    assert bo.current().id == "i0"
+
+
 def test_an_answer_that_changes_after_it_was_taken_in_is_known(desk):
     """Undone or given anew, the run learns of it; the item waits again where it lacks a label."""
     opened, queue = desk
@@ -285,12 +294,17 @@ class DeskMachine(RuleBasedStateMachine):
     @rule(who=st.sampled_from(PEOPLE))
     def undo(self, who):
         """The last thing said comes back, and then what was said before it."""
+        held = [
+            claim.id for seat in self.seats.values() if seat.annotator != who and (claim := seat.current())
+        ]
         claim = self.seats[who].undo()
         if not self.history[who]:
             assert claim is None
             return
-        assert claim.id == self.history[who].pop()
-        del self.said[claim.id, who]
+        name = self.history[who].pop()
+        del self.said[name, who]
+        room = self.needs[int(name[1:])] - len(self.labels(name)) - held.count(name)
+        assert claim.id == name if room > 0 else claim is None or claim.id != name
 
     @rule()
     def take(self):

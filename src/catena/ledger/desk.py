@@ -278,10 +278,13 @@ class Desk:
             )
 
     def close_others(self, queue: int) -> None:
-        """Take away what has not been put down in this round: another decision needs it no more. Answers stay."""
+        """Take away what has not been put down in this round: another decision needs it no more. Answers stay.
+
+        What was taken in before, and taken back by its author since, waits all the same.
+        """
         with self.changing() as db:
             db.execute(
-                "UPDATE items SET open = 0 WHERE queue = ?1 AND open "
+                "UPDATE items SET open = 0 WHERE queue = ?1 AND open AND taken IS NULL "
                 "AND round < (SELECT round FROM queues WHERE queue = ?1)",
                 (queue,),
             )

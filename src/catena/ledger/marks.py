@@ -89,7 +89,7 @@ def take_back(db: sqlite3.Connection, item: int, annotator: str) -> None:
 
 
 def _recount(db: sqlite3.Connection, item: int, annotator: str, more: int) -> None:
-    """Set what an item says of its marks; one that lacks labels again lies open again, if it is part of the run."""
+    """Set what an item says of its marks; one that was taken in and lacks labels again lies open again."""
     db.execute(
         "UPDATE items SET changed = changed + 1, "
         "got = (SELECT count(*) FROM marks WHERE item = ?1 AND live AND label IS NOT NULL), "
@@ -97,11 +97,7 @@ def _recount(db: sqlite3.Connection, item: int, annotator: str, more: int) -> No
         "ORDER BY mark LIMIT 1), '') WHERE item = ?1",
         (item,),
     )
-    db.execute(
-        "UPDATE items SET open = 1 WHERE item = ? AND got < needs AND taken IS NOT NULL "
-        "AND round = (SELECT round FROM queues WHERE queues.queue = items.queue)",
-        (item,),
-    )
+    db.execute("UPDATE items SET open = 1 WHERE item = ? AND got < needs AND taken IS NOT NULL", (item,))
     db.execute(
         "INSERT INTO annotators SELECT queue, ?2, ?3 FROM items WHERE item = ?1 "
         "ON CONFLICT (queue, annotator) DO UPDATE SET given = given + excluded.given",

@@ -109,7 +109,10 @@ class Seat:
             return self._held(db) or self._claim(db)
 
     def undo(self) -> Claim | None:
-        """Take back what the person said last, and return that item to them; None where there is nothing."""
+        """Take back what the person said last, and return that item to them; None where there is nothing.
+
+        Where they had passed it over and somebody else has it by now, they get the next one instead.
+        """
         with self._desk.changing() as db:
             found = db.execute(
                 "SELECT item FROM marks CROSS JOIN items USING (item) "
@@ -119,8 +122,14 @@ class Seat:
             if found is None:
                 return None
             take_back(db, found[0], self.annotator)
-            db.execute("DELETE FROM claims WHERE annotator = ?", (self.annotator,))
-            return self._take(db, found[0])
+            db.execute(
+                "DELETE FROM claims WHERE annotator = ? OR until <= ?", (self.annotator, self._clock())
+            )
+            room, others = db.execute(
+                "SELECT needs - got, (SELECT count(*) FROM claims WHERE claims.item = items.item) FROM items WHERE item = ?",
+                (found[0],),
+            ).fetchone()
+            return self._take(db, found[0]) if others < room else self._claim(db)
 
     def given(self) -> int:
         """Return how many items the person has labelled."""
