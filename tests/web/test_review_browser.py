@@ -5,7 +5,6 @@ import time
 
 import pytest
 import yaml
-from served import serving
 
 from browser import PHONE, WIDE
 from catena.engine.results import LABELS_FILE
@@ -13,6 +12,7 @@ from catena.ledger.desk import Desk
 from chains import finish, labels_of, start
 from payloads import PAYLOADS
 from people import at_desk, data_of, people, recorded, text_of
+from web_session import serving
 
 pytestmark = pytest.mark.timeout(120)
 
