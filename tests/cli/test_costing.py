@@ -190,4 +190,4 @@ def test_people_are_not_asked(here, provider, capsys, price, cost):
     assert ann["person"]
     assert (ann["rows"], ann["cost_usd"]) == (pytest.approx(N / 3), pytest.approx(cost))
     assert main(["check", "task.yaml", "data.csv", "--estimate"]) == 0
-    assert "ann is people: not asked" in capsys.readouterr().out
+    assert "ann: people are not asked here" in capsys.readouterr().out

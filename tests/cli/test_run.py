@@ -84,6 +84,16 @@ def test_a_check_says_what_each_link_can_do(here, capsys):
     assert "200 labels: against, favor, 0, 1, 2, 3, 4, 5, 6, 7, ..." in capsys.readouterr().out
 
 
+def test_a_check_speaks_of_people_as_people(here, capsys):
+    """They take no prompts and no calls at a time."""
+    text = (here / "task.yaml").read_text() + "  - {name: ann, kind: human}\n"
+    (here / "people.yaml").write_text(text)
+    assert main(["check", "people.yaml", "data.csv"]) == 0
+    out = capsys.readouterr().out
+    (_, own) = out.split("ok  ann (human, people): people label on the page")
+    assert "prompts per call" not in own
+
+
 def test_a_link_that_names_no_label_is_bad(here, capsys, monkeypatch):
     """Its name stands once in the line; a replay link may lack the vote."""
     link = {

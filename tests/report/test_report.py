@@ -4,11 +4,12 @@ import re
 import stat
 
 import pytest
-from reported import LABELS, LINKS, forget, make_run, votes_of
+from reported import LABELS, LINKS, facts_of, forget, make_run, votes_of
 
 from browser import PHONE, WIDE
 from catena.cli import main
 from catena.report import draw
+from catena.report.charts import charts
 from catena.testing.provider import FakeProvider, Reply
 from chains import openai
 from payloads import PAYLOADS
@@ -188,6 +189,20 @@ def test_one_link_alone_and_links_without_probabilities(tmp_path, links, words):
     page = report(out)
     assert ('aria-label="Agreement between links"' in page) == (len(links) > 1)
     assert ("It gives no probabilities of labels" in page) != words
+
+
+def test_one_confidence_of_all_is_a_thin_bar(tmp_path):
+    """A link that is always equally sure is no block that fills its picture, and large amounts are written out."""
+    rows, gold = votes_of(30)
+    folder = make_run(tmp_path, [row | {"confidence": 1.0, "cost_usd": 100.0} for row in rows], gold)
+    made = {chart.name: chart.spec for chart in charts(facts_of(folder))}
+    (bars,) = (
+        part
+        for part in made["confidence-1"]["vconcat"]
+        if "layer" in part and "y2" in part["layer"][0]["encoding"]
+    )
+    assert bars["layer"][0]["encoding"]["x"]["scale"]["domain"] == [0.5, 1.5]
+    assert ">$10,000<" in draw.svg(made["spend"])
 
 
 def test_a_link_without_any_confidence_or_label(tmp_path):

@@ -204,6 +204,7 @@ def test_what_can_not_be_set_is_refused(working, form, says):
     answer = working.post("/steer", **form)
     assert answer.status == 400
     assert says in answer.text
+    assert "<h1>This can't be done</h1>" in answer.text
     assert read_control(working.folder) is None
 
 

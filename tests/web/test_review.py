@@ -93,6 +93,15 @@ def test_labels_notes_skips_and_undo(work):
     assert (seen[second[1]], seen[third[1]]) == ((True, []), (True, []))
 
 
+def test_the_run_sends_people_to_the_review(work):
+    """Its page has no calls at a time for people to set, and says where they label instead of naming the command."""
+    until_shown = time.monotonic() + 30
+    while "waits for people" not in (text := work.page.ask("/").text) and time.monotonic() < until_shown:
+        time.sleep(0.05)
+    assert re.search(r'<a class="small" href="/review">waits for people: \d+ items</a>', text)
+    assert "people: people, who label under Review." in text
+
+
 def test_what_links_said_and_what_people_are_told(work):
     """Suggestions beside the labels, and the guidelines; the question as it is asked about this item."""
     work.sit()
@@ -106,7 +115,8 @@ def test_forms_are_checked(work):
     """A name that is none, a label that the task lacks, an item that is none, somebody who has not said who they are."""
     assert work.page.post("/review/next").status == 409
     for name in ("", " ", "x" * 65, "a\x00b"):
-        assert work.page.post("/review/sit", name=name).status == 400
+        answer = work.page.post("/review/sit", name=name)
+        assert (answer.status, "A name has 1 to 64 characters" in answer.text) == (400, True)
     work.sit()
     for form in (
         {"label": "maybe"},

@@ -1,14 +1,17 @@
 """Who may see the page and change something there: a matrix of hosts, origins, sessions, methods and addresses."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from catena.errors import InputError
 from catena.web.app import create_app
 from catena.web.indexer import Indexer
 from catena.web.security import HEADERS, Keys, names_of
-from catena.web.serving import serve
+from catena.web.serving import Connection, serve
 from web_session import serving
 
 HERE = "http://127.0.0.1:{port}"
@@ -215,3 +218,44 @@ def test_on_loopback_without_a_token_other_pages_still_do_nothing(finished):
             served.ask("/steer", "POST", {"token": served.token()}, origin="http://evil.example").status
             == 403
         )
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"GET / HTTP/1.1\r\nHos", b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HT"]
+)
+def test_who_asks_for_nothing_is_shown_out(monkeypatch, said):
+    """A connection that never gets to its request, first or second, keeps no place that others need."""
+    monkeypatch.setattr("catena.web.serving.ASK_SECONDS", 0.05)
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def answers():
+        config = uvicorn.Config(
+            app, http=Connection, ws="none", lifespan="off", log_config=None, timeout_keep_alive=600
+        )
+        config.load()
+
+        def connection():
+            return Connection(config=config, server_state=ServerState(), app_state={})
+
+        server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(said)
+            found = await asyncio.wait_for(reader.read(), 30)
+            writer.close()
+            await writer.wait_closed()
+        return found.count(b"HTTP/1.1 204")
+
+    assert asyncio.run(answers()) == said.count(b"/1 ")
+
+
+def test_the_terminal_tells_of_no_odd_request(finished):
+    """What somebody sends who is no browser is answered, and is not for whoever runs the command."""
+    with serving(finished) as served:
+        served.enter()
+        assert served.ask("/live", connection="upgrade", upgrade="websocket").status == 200
+        assert served.ask("/", host="a\x00b").status == 400
+        assert served.end() == (0, "")

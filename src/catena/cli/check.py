@@ -174,7 +174,7 @@ def _lines(link: dict[str, Any]) -> list[str]:
         f"{'ok ' if link['answered'] else 'BAD'} {name} ({link['kind']}, {link['model']}): {said}{speed}"
     ]
     can = [f"confidence: {link['confidence']}"] if link["label"] is not None else []
-    if "batch" in link:
+    if "batch" in link and link["kind"] != "human":
         can += [
             f"{counted(link['batch'], 'prompt')} per call",
             f"{counted(link['concurrency'], 'call')} at a time"

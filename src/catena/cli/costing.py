@@ -95,7 +95,7 @@ def _notes(document: dict[str, Any]) -> list[str]:
         name = link["link"]
         if link["person"]:
             notes.append(
-                f"{name} is people: not asked, and paid as the link's price says; counts behind it are as if it kept nothing."
+                f"{name}: people are not asked here, and cost what the link's price says; counts behind them are as if they kept nothing."
             )
         elif link["half_price"]:
             notes.append(

@@ -68,8 +68,8 @@ def task_text(guess: Guess, data: Path, out: Path) -> tuple[str, list[str]]:
     name = _name(data)
     target = " with regard to {{ target }}" if guess.columns.target else ""
     lines = [
-        f"# A task made by catena init from a data set of {counted(guess.rows, 'row')}. Look it over, then check it, which calls each",
-        "# link once and says the most that a run can cost, and run it; the same command resumes:",
+        f"# A task made by catena init from a data set of {counted(guess.rows, 'row')}. Look it over, then check it, which asks each",
+        "# link a few times and says the most that a run can cost, and run it; the same command resumes:",
         f"#   catena check {_shell(out)} {_shell(data)}",
         f"#   catena run {_shell(out)} {_shell(data)} --out runs/{name}",
         f"name: {scalar(name)}",

@@ -143,10 +143,10 @@ def objects(path: Path, what: str) -> list[dict[str, Any]]:
             found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{one_line(path)} is not valid JSON: {error}.", f"It must be a {what} export."
+            f"{one_line(path)} is not valid JSON: {error}.", f"It must be an export of {what}."
         ) from error
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise DataError(f"{one_line(path)} is no JSON array of objects.", f"It must be a {what} export.")
+        raise DataError(f"{one_line(path)} is no JSON array of objects.", f"It must be an export of {what}.")
     return found
 
 

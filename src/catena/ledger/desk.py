@@ -157,7 +157,7 @@ class Desk:
             except sqlite3.Error as error:
                 raise LedgerError(
                     f"{self.path}: {one_line(error)}.",
-                    "What people said before is kept; put it right and run the same command.",
+                    "Labels that the run has taken in are in its ledger too: move this file aside, and run the same command.",
                 ) from error
 
     @contextlib.contextmanager

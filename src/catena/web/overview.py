@@ -43,6 +43,7 @@ def _seen(request: Request) -> dict[str, Any]:
         "index": site.indexer.state,
         "choices": choices,
         "places": {label: at % 8 + 1 for at, label in enumerate(state.task.labels)} if state.task else {},
+        "people": {spec.name for spec in state.task.chain if spec.kind == "human"} if state.task else set(),
         "folder": str(site.folder),
         "budget": _budget(state),
         "spark": _spark(state.seen.rates if state.seen and state.working else []),

@@ -222,7 +222,7 @@ def _sit(request: Request, form: FormData) -> Response:
     try:
         name = annotator_name(_text(form, "name"))
     except InputError as error:
-        raise HTTPException(400, error.message) from error
+        raise HTTPException(400, error.message[:1].upper() + error.message[1:]) from error
     with _at_desk(request, form) as (desk, queue):
         Seat(desk, queue.number, name).next()
     site.annotators[request.state.form_token] = name

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from catena.errors import InputError
 from catena.ledger import FILE
@@ -15,11 +16,13 @@ from catena.web.app import create_app
 from catena.web.indexer import Indexer
 from catena.web.security import Keys, is_loopback
 
-__all__ = ["DEFAULT_PORT", "serve"]
+__all__ = ["DEFAULT_PORT", "Connection", "serve"]
 
 DEFAULT_PORT = 8710
 BACKLOG = 128
 MOST_HEADER_BYTES = 1 << 14
+ASK_SECONDS = 10.0
+"""How long a connection may take to ask for something: whoever opens many and says nothing keeps others out no longer."""
 
 
 def serve(
@@ -59,8 +62,8 @@ def serve(
         keys = Keys(f"catena-{bound}", everyone=everyone, used=tell)
         indexer = Indexer(folder)
         config = uvicorn.Config(
-            create_app(folder, keys, indexer, host), log_config=None, access_log=False, server_header=False, proxy_headers=False,
-            lifespan="off", http="h11", ws="none", timeout_keep_alive=5, timeout_graceful_shutdown=1, limit_concurrency=64,
+            create_app(folder, keys, indexer, host), log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
+            lifespan="off", http=Connection, ws="none", timeout_keep_alive=5, timeout_graceful_shutdown=1, limit_concurrency=64,
             h11_max_incomplete_event_size=MOST_HEADER_BYTES,
         )  # fmt: skip
         server = _Server(config, tell)
@@ -69,6 +72,40 @@ def serve(
             asyncio.run(server.until_stopped(listening))
         finally:
             indexer.stop()
+
+
+class Connection(H11Protocol):
+    """Is closed where it takes long to ask for something, the first time or again."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Wait for the rest, where this is not yet a request."""
+        super().data_received(data)
+        if self._late is None and self._is_idle():
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        super().connection_lost(exc)
+        if self._late is not None:
+            self._late.cancel()
+
+    def _is_idle(self) -> bool:
+        return not self.cycle or self.cycle.response_complete
+
+    def _wait(self) -> None:
+        self._late = self.loop.call_later(ASK_SECONDS, self._end)
+
+    def _end(self) -> None:
+        self._late = None
+        if self._is_idle():
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):

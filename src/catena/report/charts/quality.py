@@ -41,7 +41,7 @@ def frontier(facts: Facts) -> "alt.TopLevelMixin":
     heights = [max(0.0, min(ys) - margin), min(1.0, max(ys) + margin)]
     title = "USD for all rows" if found["unit"] == "USD" else "votes for all rows (they are free)"
     x = alt.X("cost:Q", scale=alt.Scale(type="log" if log else "linear", domain=edges, nice=False),
-              axis=alt.Axis(title=title, format="~s" if found["unit"] == "votes" else "$~g", tickCount=6, grid=False, labelOverlap=True))  # fmt: skip
+              axis=alt.Axis(title=title, format="~s" if found["unit"] == "votes" else "$,~r", tickCount=6, grid=False, labelOverlap=True))  # fmt: skip
     y_scale = alt.Scale(domain=heights, nice=False)
     y = alt.Y(
         "accuracy:Q",
@@ -117,7 +117,7 @@ def _distribution(facts: Facts, at: int) -> "alt.TopLevelMixin":
     bars = alt.Chart(rows(values)).mark_rect(color=link_colour(at), stroke=colour("surface"), strokeWidth=0.5)
     x = alt.X(
         "low:Q",
-        scale=alt.Scale(zero=False, nice=False),
+        scale=alt.Scale(domain=[found["bins"][0]["low"], found["bins"][-1]["high"]], nice=False),
         axis=alt.Axis(title="confidence", grid=False, tickCount=6),
     )
     y = alt.Y("from:Q", axis=alt.Axis(title="votes", tickCount=4, format="~s"))

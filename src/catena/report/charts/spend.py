@@ -38,12 +38,12 @@ def spend(facts: Facts, over: str) -> "alt.TopLevelMixin":
     x = alt.X(
         "x:Q",
         scale=alt.Scale(nice=False),
-        axis=alt.Axis(title=where, format="~s" if over == "votes" else "~g", tickCount=6, grid=False),
+        axis=alt.Axis(title=where, format="~s" if over == "votes" else ",~r", tickCount=6, grid=False),
     )
     y = alt.Y(
         "amount:Q",
         stack="zero",
-        axis=alt.Axis(title=title, format="$~g" if course["unit"] == "USD" else "~s", tickCount=5),
+        axis=alt.Axis(title=title, format="$,~r" if course["unit"] == "USD" else "~s", tickCount=5),
     )
     hue = alt.Color("link:N", scale=alt.Scale(domain=domain, range=colours), legend=alt.Legend(columns=2))
     area = alt.Chart(rows(points)).mark_area(opacity=0.75, interpolate="linear")
