@@ -202,7 +202,7 @@ def test_one_confidence_of_all_is_a_thin_bar(tmp_path):
         if "layer" in part and "y2" in part["layer"][0]["encoding"]
     )
     assert bars["layer"][0]["encoding"]["x"]["scale"]["domain"] == [0.5, 1.5]
-    assert ">$10,000<" in draw.svg(made["spend"])
+    assert ">$6,000<" in draw.svg(made["spend"])
 
 
 def test_a_link_without_any_confidence_or_label(tmp_path):

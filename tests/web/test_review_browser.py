@@ -93,8 +93,12 @@ def test_twenty_labels_by_keyboard_change_the_result(tmp_path, begin, browser):
         press(page, "2")
         page.wait_for_selector("text=The run is finished", timeout=30_000)
         assert "20 items have a vote of people" in page.inner_text("#review")
-        page.goto(f"{served.origin}/items")
-        page.wait_for_selector("option:has-text('people (20)')", state="attached")
+        for _ in range(100):  # the index takes in the final labels about a second after the run has ended
+            page.goto(f"{served.origin}/items")
+            if page.query_selector("option:has-text('people (20)')"):
+                break
+            page.wait_for_timeout(200)
+        assert page.query_selector("option:has-text('people (20)')")
         assert "against (10)" in page.text_content("main")
         assert not seen.errors
         return given | {skipped: "against"}

@@ -1,11 +1,10 @@
 """What a few calls show of a server: log-probabilities, how labels tokenise, structured answers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import msgspec
 
-__all__ = ["Probe", "Probed", "tokens_in"]
+__all__ = ["Probe", "tokens_in"]
 
 
 class Probe(msgspec.Struct, frozen=True):
@@ -36,14 +35,6 @@ class Probe(msgspec.Struct, frozen=True):
     model: str = ""
     calls: int = 0
     cost_usd: float = 0.0
-
-
-class Probed(Protocol):
-    """A link whose server can be probed."""
-
-    async def probe(self, prompt: str) -> Probe:
-        """Find out what the server gives, by a few calls about one prompt."""
-        ...
 
 
 def tokens_in(lines: Sequence[str], said: Sequence[str]) -> dict[str, list[str]]:
