@@ -169,7 +169,7 @@ def test_a_run_at_work_has_no_serious_finding_either(browser, axe, tmp_path):
                 tab.get_by_role("button", name="Resume").wait_for()
                 found += axe(tab)
                 tab.set_viewport_size(PHONE)
-                assert not tab.evaluate("document.documentElement.scrollWidth > innerWidth")
+                tab.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
                 return found + axe(tab)
 
             with serving(tmp_path / "run") as served:

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 MOST_KNOTS = 64
 FURTHEST = 2.5  # normal scores beyond this rest on one or two items
 DEEPEST = 15.0  # nats below the best label; what lies deeper is noise of the softmax
-MOST_MIXED = 12  # labels; with more, a pilot can't say which one is taken for which
+MOST_MIXED = 6  # labels; with more, a pilot can't say which one is taken for which
 DIGITS = 6
 NEWTON_STEPS = 25
 

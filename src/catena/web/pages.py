@@ -21,6 +21,7 @@ NAVIGATION: Final = [("/", "Run"), ("/items", "Items"), ("/review", "Review")]
 
 KINDS: Final = {"css": "text/css", "js": "text/javascript"}
 STATIC: Final = ("page.css", "page.js", "review.css", "review.js")
+ICON: Final = "icon.svg"
 
 
 def clock(seconds: float | None) -> str:
@@ -49,8 +50,6 @@ def moment(at: float) -> str:
     """Return the time of day of a moment, in seconds since 1970."""
     return time.strftime("%H:%M:%S", time.localtime(at))
 
-
-ICON: Final = "icon.svg"
 
 _made = environment(("catena.web", "catena.report"))
 _made.filters |= {"clock": clock, "rate": rate, "moment": moment}
