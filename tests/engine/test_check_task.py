@@ -1,10 +1,13 @@
-"""What `catena check` finds out, with one call per link."""
+"""What `catena check` finds out, with a few calls per link."""
+
+import asyncio
 
 import pytest
 
 from catena.data.rows import read_rows
-from catena.engine.check import check_task
+from catena.engine.check import _call, check_task
 from catena.testing.provider import FakeProvider
+from catena.types import Capabilities, Failure, Item, Usage, Vote
 from chains import LABELS, chain_task, openai, rows_of
 from tables import vote, write_votes
 
@@ -37,3 +40,43 @@ def test_a_row_that_the_template_fails_on_costs_nothing():
         )
         rows = read_rows(rows_of(["a", "b"], year=["1", "x"]), task.data, task.labels)
         assert check_task(task, rows)["most_usd"] > 0
+
+
+def test_one_odd_answer_says_little_of_a_model():
+    """The next item is asked about; what both calls cost is counted."""
+    said = [
+        Failure("no_label", "answered 'hm'", usage=Usage(cost_usd=0.5)),
+        Vote("favor", usage=Usage(cost_usd=0.25)),
+    ]
+
+    class Odd:
+        name, capabilities = "odd", Capabilities(model="m")
+
+        def ready(self):
+            pass
+
+        def render(self, item):
+            return item.text
+
+        async def ask(self, prompts):
+            assert prompts == ["one" if len(said) == 2 else "two"]
+            return [said.pop(0)]
+
+    found = asyncio.run(_call(Odd(), [Item(0, "a", "one"), Item(1, "b", "two"), Item(2, "c", "three")]))
+    assert (found["answered"], found["label"], found["error"], found["paid_usd"]) == (
+        True,
+        "favor",
+        None,
+        0.75,
+    )
+
+
+def test_what_the_check_itself_costs_is_told():
+    """All its calls, as the provider was paid for them."""
+    price = {"input": 1.0, "output": 2.0}
+    with FakeProvider(labels=list(LABELS)) as provider:
+        result = check_task(chain_task(openai(provider, price=price)), None)
+        calls = [call for call in provider.calls() if call.status == 200]
+    assert len(calls) > 1
+    (link,) = result["links"]
+    assert 0 < link["gives"]["cost_usd"] < link["paid_usd"] == result["paid_usd"]

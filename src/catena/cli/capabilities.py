@@ -65,7 +65,7 @@ def _logprobs(link: Mapping[str, Any]) -> str:
 def _parting(link: Mapping[str, Any]) -> str:
     places = list((link["gives"] or {}).get("parts_at", {}).values())
     if not places:
-        return "-"
+        return _unknown(link)
     first, last = min(places), max(places)
     return f"token {first}" if first == last else f"tokens {first} to {last}"
 
@@ -73,8 +73,13 @@ def _parting(link: Mapping[str, Any]) -> str:
 def _sharing(link: Mapping[str, Any]) -> str:
     gives = link["gives"] or {}
     if not gives.get("tokens"):
-        return "-"
+        return _unknown(link)
     return "; ".join(_few(group) for group in gives["shared"]) or "none"
+
+
+def _unknown(link: Mapping[str, Any]) -> str:
+    """Tell what could not be found out from what was not looked for."""
+    return "not found out" if (link["gives"] or {}).get("logprobs") else "-"
 
 
 def _few(labels: Sequence[str]) -> str:

@@ -145,6 +145,8 @@ def check_task_and_data(output: Any, task: Path, data: Path | None) -> None:
         output.say(
             f"A run costs at most {money(result['most_usd'])}, retries apart; expect less: every byte of a prompt was counted as a token."
         )
+    if result["paid_usd"]:
+        output.say(f"The calls of this check cost {money(result['paid_usd'])}.")
     bad = [link["link"] for link in result["links"] if not link["answered"]]
     if bad and not output.json:
         raise CatenaError(f"{', '.join(bad)} gave no label.", "Put that right before you run the task.")

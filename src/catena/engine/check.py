@@ -36,10 +36,11 @@ def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
         rows: The data, where it is at hand; without it no cost is bounded and a made-up text is asked about.
 
     Returns:
-        `n`, `links` (link, kind, model, answered, label, confidence, batch, concurrency, latency_ms, error, most_usd,
-        price, rate, gives, recommended) and `most_usd`: an upper bound in USD, retries apart, as if every byte of a prompt were a token
-        and the dearest items went on. `gives` is what the server was found to give, `recommended` the way to a
-        confidence that `confidence: auto` would take; both are None for kinds of links that have no choice.
+        `n`, `links` (link, kind, model, answered, label, confidence, batch, concurrency, latency_ms, error, most_usd, paid_usd,
+        price, rate, gives, recommended), `most_usd`: an upper bound in USD, retries apart, as if every byte of a prompt were a token
+        and the dearest items went on, and `paid_usd`: what the calls of this check cost, as far as prices are known. `gives`
+        is what the server was found to give, `recommended` the way to a confidence that `confidence: auto` would take; both
+        are None for kinds of links that have no choice.
 
     Raises:
         TaskError: The task does not fit its links or the columns.
@@ -63,12 +64,15 @@ def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
     for spec, link, result, usd in zip(task.chain, links, called, most, strict=True):
         can = link.capabilities
         result |= {"kind": spec.kind, "most_usd": usd, "batch": can.batch, "concurrency": can.concurrency}
+        parts = (result["gives"], result["recommended"])
+        result["paid_usd"] += sum(part["cost_usd"] or 0.0 for part in parts if part)
     known = [usd for usd in most if usd is not None]
     return {
         "name": task.name,
         "n": rows.count if rows is not None else None,
         "links": called,
         "most_usd": sum(known) if known and len(known) == len(most) else None,
+        "paid_usd": sum(result["paid_usd"] for result in called),
     }
 
 
@@ -89,7 +93,7 @@ async def _call_all(
     results = []
     for spec, link in zip(task.chain, links, strict=True):
         try:
-            result = await _call(link, item)
+            result = await _call(link, items or [item])
             result |= {"gives": await _probe(link, item) if result["answered"] else None, "recommended": None}
             if result["gives"]:
                 result["gives"]["scoring"] = await _scoring(spec, task, item)
@@ -139,25 +143,37 @@ async def _recommend(spec: LinkSpec, task: TaskSpec, items: Sequence[Item]) -> d
     return said | {"calls": used.calls, "cost_usd": used.cost_usd}
 
 
-async def _call(link: Link, item: Item) -> dict[str, Any]:
+async def _call(link: Link, items: Sequence[Item]) -> dict[str, Any]:
+    """Ask about one item, and about the next where the answer is no use: one odd answer says little of a model."""
     result: dict[str, Any] = {
         "link": link.name,
         "model": link.capabilities.model,
         "answered": False,
         "label": None,
+        "paid_usd": 0.0,
     }
     result |= {"confidence": "none", "latency_ms": None, "error": None, "rate": None}
     result["price"] = msgspec.to_builtins(getattr(link, "price", None))
-    try:
-        link.ready()
-        (answer,) = await link.ask([link.render(item)])
-    except CatenaError as error:
-        return result | {"error": str(error)}
-    result["latency_ms"], result["rate"] = answer.usage.latency_ms, msgspec.to_builtins(answer.rate)
-    if isinstance(answer, Vote):
-        return result | {"answered": True, "label": answer.label, "confidence": answer.source}
-    # A replay link may lack the vote of the one item that was asked about, and any may say that it can't tell.
-    return result | {"answered": answer.reason in {"missing", "abstained"}, "error": answer.message}
+    for item in items:
+        try:
+            link.ready()
+            (answer,) = await link.ask([link.render(item)])
+        except CatenaError as error:
+            return result | {"error": str(error)}
+        result["paid_usd"] += answer.usage.cost_usd or 0.0
+        result["latency_ms"], result["rate"] = answer.usage.latency_ms, msgspec.to_builtins(answer.rate)
+        if isinstance(answer, Vote):
+            return result | {
+                "answered": True,
+                "label": answer.label,
+                "confidence": answer.source,
+                "error": None,
+            }
+        # A replay link may lack the vote of the one item that was asked about, and any may say that it can't tell.
+        result |= {"answered": answer.reason in {"missing", "abstained"}, "error": answer.message}
+        if result["answered"]:
+            break
+    return result
 
 
 def _most(links: list[Link], rows: Rows, received: list[int]) -> list[float | None]:
