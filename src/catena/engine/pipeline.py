@@ -190,17 +190,24 @@ class Pipeline:
 
     def _budget_error(self) -> BudgetError:
         """Say what is spent, and about what the rest would cost."""
-        rest, calls = 0.0, 0
+        rest, calls, about = 0.0, 0, "about"
         for link, number, progress in zip(self._links, self._numbers, self.progress.links, strict=True):
             lacking = max(progress.expected - progress.answered, 0)
             spent = self._ledger.spent(number)
             votes = self._ledger.votes_count(number)
-            each = spent["cost_usd"] / votes if votes and spent["cost_usd"] else self._bound(link)
-            rest, calls = rest + lacking * each, calls + lacking * link.capabilities.calls
+            known = bool(votes and spent["cost_usd"] is not None)
+            each = spent["cost_usd"] / votes if known else self._bound(link)
+            about = "at most" if lacking and each and not known else about
+            rest += lacking * each
+            calls += 0 if isinstance(link, HumanLink) else lacking * link.capabilities.calls
         return BudgetError(
             f"the budget is reached: {self._budget.said()} are used. Finishing takes about {calls:,} more calls"
             + (
-                f", for about ${rest:,.2f}." if rest >= 0.01 else f", for about ${rest:.6f}." if rest else "."
+                f", for {about} ${rest:,.2f}."
+                if rest >= 0.01
+                else f", for {about} ${rest:.6f}."
+                if rest
+                else "."
             ),
             (
                 "It was set while the run worked: the same command goes on with the task's own"
