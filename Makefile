@@ -76,6 +76,6 @@ $(VENV)/.torch: $(VENV)/.test
 $(VENV)/.browser: $(VENV)/.test
 	command -v chromium >/dev/null || { apt-get -qq update && apt-get -qq install -y chromium; } >/dev/null 2>&1 || \
 		echo 'No chromium here and none could be installed: the tests in a browser are skipped.'
-	npm install --silent --no-save --prefix $(VENV)/npm axe-core@$(AXE) || \
+	npm install --silent --no-save --fetch-retries 1 --fetch-timeout 30000 --prefix $(VENV)/npm axe-core@$(AXE) || \
 		echo 'npm finds no axe-core here: the rules of accessibility are not checked.'
 	touch $@
