@@ -106,7 +106,7 @@ def test_a_link_that_names_no_label_is_bad(here, capsys, monkeypatch):
     }
     link |= {"latency_ms": 5.0, "error": "link 'gpt' answered 'maybe'", "most_usd": 0.5}
     replay = link | {"link": "old", "kind": "replay", "answered": True, "error": "no vote is recorded"}
-    result = {"name": "t", "n": 4, "links": [link, replay], "most_usd": 1.0}
+    result = {"name": "t", "n": 4, "links": [link, replay], "most_usd": 1.0, "paid_usd": 0.0}
     monkeypatch.setattr("catena.engine.check.check_task", lambda *_: result)
     assert main(["check", "task.yaml", "data.csv"]) == 1
     said = capsys.readouterr()

@@ -141,7 +141,7 @@ def test_through_the_command(tmp_path):
             assert "Traceback" not in err
             (line,) = [line for line in err.splitlines() if line.startswith("catena: the budget is reached")]
             assert "Finishing takes about" in line
-            assert "more calls, for about $" in line
+            assert "more calls, for about $" in line or "more calls, for at most $" in line
             assert "Raise budget in the task and run the same command to go on" in line
             answers = answers_of(tmp_path / "r")
             assert sum(answer.usage.cost_usd for answer in answers.values()) <= usd
