@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from catena.cli import main
-from catena.cli.watch import Watcher, _clock, _seconds_left
+from catena.cli.watch import Watcher, _seconds_left
 from catena.engine.progress import LinkProgress, Progress
 from catena.ledger import RunLock
+from catena.report.words import clock
 from catena.testing.provider import FakeProvider
 from chains import chain_text, openai, rows_of, texts
 from tables import vote, write_votes
@@ -128,7 +129,7 @@ def test_the_time_left_is_that_of_the_slowest_link():
     links[0].answered, links[1].answered = 90, 10
     assert watcher._left() == pytest.approx(80.0)
     assert _seconds_left(LinkProgress("done", "m", 5, answered=5), None) == 0.0
-    assert (_clock(None), _clock(80.0), _clock(3700.0)) == ("-", "1:20", "1:01:40")
+    assert (clock(None), clock(80.0), clock(3700.0)) == ("-", "1:20", "1:01:40")
 
 
 def test_a_check_shows_what_servers_give_and_recommends(tmp_path, monkeypatch, capsys):

@@ -12,6 +12,8 @@ from rich.table import Table
 
 from catena.cli.tables import money, table
 from catena.engine.progress import LinkProgress, Progress
+from catena.report.words import clock
+from catena.report.words import rate as a_second
 
 __all__ = ["Watcher"]
 
@@ -73,7 +75,7 @@ class Watcher:
             for link, rate in zip(progress.links, self._rates(), strict=True)
         ]
         spent = progress.capped or money(sum(link.cost_usd for link in progress.links))
-        return f"{'; '.join(parts)}; spent {spent}; {_clock(self._left())} left"
+        return f"{'; '.join(parts)}; spent {spent}; {clock(self._left())} left"
 
     def _table(self) -> Table:
         self._look()
@@ -89,7 +91,7 @@ class Watcher:
                 _rate(rate),
                 f"{link.in_flight:,}",
                 money(link.cost_usd),
-                _clock(_seconds_left(link, rate)),
+                clock(_seconds_left(link, rate)),
             ]
             for link, rate in zip(links, self._rates(), strict=True)
         ]
@@ -130,18 +132,5 @@ def _seconds_left(link: LinkProgress, rate: float | None) -> float | None:
     return (link.expected - link.answered) / rate if rate else None
 
 
-def _rate(rate: float | None) -> str:
-    return "-" if rate is None else f"{rate:,.0f}/s" if rate >= 10 or not rate else f"{rate:.1f}/s"
-
-
-def _clock(seconds: float | None) -> str:
-    """Return a time in hours, minutes and seconds.
-
-    >>> _clock(5.2), _clock(3700), _clock(None)
-    ('0:05', '1:01:40', '-')
-    """
-    if seconds is None:
-        return "-"
-    whole = int(seconds)
-    hours = f"{whole // 3600}:{whole // 60 % 60:02}" if whole >= 3600 else f"{whole // 60}"
-    return f"{hours}:{whole % 60:02}"
+def _rate(answers: float | None) -> str:
+    return a_second(answers) if answers is None else f"{a_second(answers)}/s"

@@ -3,7 +3,7 @@
 import datetime as dt
 import unicodedata
 
-__all__ = ["count", "figure", "lasting", "moment", "money", "share", "shown"]
+__all__ = ["clock", "count", "figure", "lasting", "moment", "money", "rate", "share", "shown"]
 
 DASH = "-"
 
@@ -70,6 +70,28 @@ def lasting(seconds: float) -> str:
         if whole >= size:
             return f"{whole // size} {large} {whole % size // part} {small}"
     return f"{whole} s"
+
+
+def clock(seconds: float | None) -> str:
+    """Return a time in hours, minutes and seconds.
+
+    >>> clock(5.2), clock(3700), clock(None)
+    ('0:05', '1:01:40', '-')
+    """
+    if seconds is None:
+        return "-"
+    whole = int(seconds)
+    hours = f"{whole // 3600}:{whole // 60 % 60:02}" if whole >= 3600 else f"{whole // 60}"
+    return f"{hours}:{whole % 60:02}"
+
+
+def rate(value: float | None) -> str:
+    """Return how many there are in a second.
+
+    >>> rate(1234.5), rate(2.34), rate(None)
+    ('1,234', '2.3', '-')
+    """
+    return "-" if value is None else f"{value:,.0f}" if value >= 10 or not value else f"{value:.1f}"
 
 
 def shown(value: object, most: int = 0) -> str:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from catena.report.pages import environment, look
-from catena.report.words import shown
+from catena.report.words import clock, rate, shown
 from catena.web.indexer import Indexer
 from catena.web.security import Keys
 
@@ -22,28 +22,6 @@ NAVIGATION: Final = [("/", "Run"), ("/items", "Items"), ("/review", "Review")]
 KINDS: Final = {"css": "text/css", "js": "text/javascript"}
 STATIC: Final = ("page.css", "page.js", "review.css", "review.js")
 ICON: Final = "icon.svg"
-
-
-def clock(seconds: float | None) -> str:
-    """Return a time in hours, minutes and seconds.
-
-    >>> clock(5.2), clock(3700), clock(None)
-    ('0:05', '1:01:40', '-')
-    """
-    if seconds is None:
-        return "-"
-    whole = int(seconds)
-    hours = f"{whole // 3600}:{whole // 60 % 60:02}" if whole >= 3600 else f"{whole // 60}"
-    return f"{hours}:{whole % 60:02}"
-
-
-def rate(value: float | None) -> str:
-    """Return how many there are in a second.
-
-    >>> rate(1234.5), rate(2.34), rate(None)
-    ('1,234', '2.3', '-')
-    """
-    return "-" if value is None else f"{value:,.0f}" if value >= 10 or not value else f"{value:.1f}"
 
 
 def moment(at: float) -> str:
