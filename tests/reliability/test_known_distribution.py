@@ -153,7 +153,8 @@ def truths(tree, before, shares):
 def all_part(labels, positions, first, most):
     """Tell whether every spelling of every label leaves the generated path by a listed token that is its own.
 
-    A token that says what the path says in another case, or behind a space, goes on as the path does.
+    A token that says what the path says in another case, or behind a space, goes on as the path does, unless it stands for
+    labels that the path has told apart: of `il` and `ilil`, written `ili` `l`, a token ` il` begins both.
     """
     path = [position.token for position in positions]
     tops = [{token for token, _ in position.alternatives[:most]} for position in positions]
@@ -167,7 +168,8 @@ def all_part(labels, positions, first, most):
         if at == len(path):
             continue
         sharing = {other for other, its, _ in ways if its[: at + 1] == way[: at + 1]}
-        twin = not written and fold(way[at]).strip() == fold(path[at]).strip()
+        along = {other for other, its, _ in ways if its[: at + 1] == path[: at + 1]}
+        twin = not written and fold(way[at]).strip() == fold(path[at]).strip() and sharing <= along
         if way[at] not in tops[at] or not (twin or sharing == {label}):
             return False
     return {label for label, *_ in ways} == set(labels)
