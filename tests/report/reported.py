@@ -8,7 +8,7 @@ import pyarrow as pa
 import yaml
 
 from catena.engine.run import Run, task_of
-from catena.ledger import Ledger
+from catena.ledger import Ledger, WritableLedger
 from catena.report.facts import facts_of_run
 from catena.task import parse_task
 from chains import rows_of
@@ -107,5 +107,5 @@ def forget(out: Path, link: str, rows):
             "UPDATE totals SET answered = (SELECT count(*) FROM asked WHERE asked.link = ?1) WHERE link = ?1",
             (number,),
         )
-    with Ledger(out, write=True) as ledger:
+    with WritableLedger(out) as ledger:
         ledger.put(finished=None, stopped="the budget is reached")

@@ -11,7 +11,7 @@ from catena.data.votes import read_votes
 from catena.engine.results import decide_run, run_gold, run_votes
 from catena.engine.run import task_of
 from catena.evaluate.simulate import Simulator
-from catena.ledger import Ledger
+from catena.ledger import Ledger, WritableLedger
 from catena.types import Failure
 from chains import answers_in
 
@@ -62,7 +62,7 @@ def test_the_course_of_the_cost_ends_at_what_was_spent(run):
 def test_the_cost_over_time_ends_at_what_was_spent_and_shows_a_pause(tmp_path):
     """Points of time that the ledger has noted: amounts grow with the votes, and not while nothing ran."""
     out = make_run(tmp_path, *votes_of(60))
-    with Ledger(out, write=True) as ledger:
+    with WritableLedger(out) as ledger:
         most = sum(step.votes for step in ledger.course(200))
         points = [
             [0, 1000.0],
@@ -148,12 +148,12 @@ def test_a_pilot_is_a_fair_sample(tmp_path):
     """Where the task names its pilot's items, links are compared on those of them that all voted on."""
     rows, gold = votes_of(200)
     out = make_run(tmp_path, rows, gold, policy={"share": [0, 0, 1]})
-    with Ledger(out, write=True) as ledger:
+    with WritableLedger(out) as ledger:
         task = ledger.get("task")
         task["policy"] = {"share": [0.5, 0.3, 0.2], "pilot": [f"i{at}" for at in range(60)]}
         ledger.put(task=task)
     forget(out, "big", range(60, 200))
-    with Ledger(out, write=True) as ledger:
+    with WritableLedger(out) as ledger:
         ledger.put(finished="again", stopped=None)
     found = facts_of_part(out)
     assert (found["items"], found["all_rows"], found["paper"]) == (60, False, "replayed")

@@ -20,7 +20,8 @@ from catena.engine.inbox import Queue
 from catena.engine.spool import Spool, leftovers, sweep
 from catena.errors import CatenaError, LedgerError, LinkError
 from catena.ledger import store
-from catena.ledger.batches import BatchRecord, Change, at_once, intend, saw, settle
+from catena.ledger.batches import BatchRecord, at_once, intend, saw, settle
+from catena.ledger.transaction import Change
 from catena.links.batch import BatchProgress, custom_id
 from catena.links.client import GoneError
 from catena.types import Answer, Failure, together

@@ -25,7 +25,7 @@ from catena.engine.routes import KeepAll, Route, keeps_boards, open_routes
 from catena.engine.stage import Board, Stage
 from catena.engine.turns import Turns
 from catena.errors import CatenaError, StoppedError
-from catena.ledger import Ledger, store
+from catena.ledger import Ledger, WritableLedger, store
 from catena.ledger.batches import BatchRecord
 from catena.ledger.writer import Writer
 from catena.links.batch import batching_of
@@ -55,7 +55,7 @@ class Pipeline:
         judge: Judge,
         links: Sequence[Link],
         numbers: Sequence[int],
-        ledger: Ledger,
+        ledger: WritableLedger,
         pilot: Sequence[int] | None = None,
     ) -> None:
         self._ledger = ledger

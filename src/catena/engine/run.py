@@ -35,7 +35,7 @@ from catena.engine.results import LABELS_FILE, labels_digest, write_labels
 from catena.engine.routes import check_links
 from catena.engine.templates import check_templates
 from catena.errors import ChangedError, InputError, LinkError
-from catena.ledger import Ledger, RunLock
+from catena.ledger import Ledger, RunLock, WritableLedger
 from catena.links import open_link
 from catena.prompts import examples_key, with_examples
 from catena.task import LinkSpec, TaskSpec
@@ -156,7 +156,7 @@ class Run:
             finally:
                 self.links = [open_link(spec, self.task) for spec in self.task.chain]  # those were closed
 
-    def _calibrate(self, ledger: Ledger, links: Sequence[str], watch: Watch | None) -> None:
+    def _calibrate(self, ledger: WritableLedger, links: Sequence[str], watch: Watch | None) -> None:
         """Get the votes on the first rows from links that are calibrated by them, and keep their mean distributions."""
         known, means = ledger.links(), {}
         for at, spec in enumerate(self.task.chain):
@@ -175,7 +175,7 @@ class Run:
         if means != (ledger.get("means") or {}):
             ledger.put(means=means)
 
-    def _mean(self, ledger: Ledger, number: int, rows: int, name: str) -> dict[str, float]:
+    def _mean(self, ledger: WritableLedger, number: int, rows: int, name: str) -> dict[str, float]:
         answers = takewhile(lambda each: each[0] < rows, ledger.answers(number, given=True))
         votes = [answer for _, _, answer, _ in answers if isinstance(answer, Vote)]
         mean = block_mean(votes, list(self.task.labels))
@@ -187,18 +187,18 @@ class Run:
         return mean
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[Ledger]:
+    def _opened(self) -> Iterator[WritableLedger]:
         """Open the run's ledger for writing, as the only process that does."""
         make_folder(self.folder)
         lock = RunLock(self.folder)
         try:
-            with Ledger(self.folder, write=True) as ledger:
+            with WritableLedger(self.folder) as ledger:
                 yield ledger
         finally:
             lock.release()
 
     def _execute(
-        self, ledger: Ledger, *, retry_failed: bool, without_people: bool, watch: Watch | None
+        self, ledger: WritableLedger, *, retry_failed: bool, without_people: bool, watch: Watch | None
     ) -> Outcome:
         numbers = [
             ledger.put_link(link.name, link.fingerprint, link.capabilities.model) for link in self.links
@@ -234,7 +234,7 @@ class Run:
         ledger.put(finished=decision, stale=None, labels=labels)
         return Outcome(self.folder, reused=reused)
 
-    def _get_votes(self, ledger: Ledger, numbers: Sequence[int], watch: Watch | None) -> int:
+    def _get_votes(self, ledger: WritableLedger, numbers: Sequence[int], watch: Watch | None) -> int:
         """Get all votes, again where people have changed their minds meanwhile; returns how many were there before."""
         while True:
             pipeline = Pipeline(self.task, self._judge, self.links, numbers, ledger)
@@ -246,7 +246,7 @@ class Run:
                 return sum(link.reused for link in pipeline.progress.links)
             self.links = [open_link(spec, self.task) for spec in self.task.chain]  # those were closed
 
-    def _enter(self, ledger: Ledger, *, update: bool) -> None:
+    def _enter(self, ledger: WritableLedger, *, update: bool) -> None:
         """Take the rows in, and see that all is known of the links that the task leaves open."""
         before = stored(ledger.get("resolved"))
         self._stand_on(before)
@@ -267,7 +267,7 @@ class Run:
             if spec != before[at]:
                 self.links[at] = open_link(spec, self.task)
 
-    def _find_out(self, ledger: Ledger, specs: Sequence[LinkSpec]) -> dict[str, Resolution]:
+    def _find_out(self, ledger: WritableLedger, specs: Sequence[LinkSpec]) -> dict[str, Resolution]:
         """Try the ladder of these links on the first rows; what that costs counts, and is no vote's."""
         budget = Budget(self.task.budget, spent_of(ledger), ledger.get("lost") or (0.0, 0.0, 0.0))
         inquirer = Inquirer(budget, items_to_ask(self.rows, self.task.max_chars))
@@ -278,7 +278,7 @@ class Run:
         self._told = [f"link '{name}': {each.told}" for name, each in found.items()]
         return found
 
-    def _admit(self, ledger: Ledger, *, update: bool) -> None:
+    def _admit(self, ledger: WritableLedger, *, update: bool) -> None:
         """Take the rows in, or see that they are the ones of the run; refuse changed links, questions and rows.
 
         What is refused changes nothing in the run.
@@ -313,7 +313,7 @@ class Run:
         elif moved or rows.gold:
             ledger.replace_items(self.rows, keep_asked=True, **facts, stale=True)
 
-    def _refuse(self, ledger: Ledger, changed: Sequence[str], *, update: bool) -> None:
+    def _refuse(self, ledger: WritableLedger, changed: Sequence[str], *, update: bool) -> None:
         if changed and not update:
             votes = sum(ledger.votes_count(number) for number, _ in ledger.links().values())
             raise ChangedError(
@@ -321,7 +321,7 @@ class Run:
                 "Add --update to go on and buy only what is new, --fresh to move the old run aside, or choose another --out.",
             )
 
-    def _changed_links(self, ledger: Ledger) -> list[str]:
+    def _changed_links(self, ledger: WritableLedger) -> list[str]:
         known = ledger.links()
         return [
             f"link '{link.name}' has other settings or labels than those of its {votes:,} votes"

@@ -18,8 +18,9 @@ import msgspec
 
 from catena.errors import InputError, LedgerError
 from catena.ledger.desk_schema import APPLICATION_ID, COUNTS, TABLES, VERSION, WHERE
+from catena.ledger.file import one_line
 from catena.ledger.marks import Mark, marks_of, put_newer
-from catena.ledger.store import one_line
+from catena.ledger.transaction import transaction
 
 __all__ = ["FILE", "Counts", "Desk", "Queue", "Ready", "desk_of"]
 
@@ -169,15 +170,8 @@ class Desk:
     @contextlib.contextmanager
     def changing(self) -> Iterator[sqlite3.Connection]:
         """Give the connection to one thread, for changes that are made all or none."""
-        with self._said():
-            self.db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self.db
-                self.db.execute("COMMIT")
-            except BaseException:
-                if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
-                raise
+        with self._said(), transaction(self.db):
+            yield self.db
 
     # -- queues -------------------------------------------------------------------------------------------------
 
