@@ -7,8 +7,7 @@ import pytest
 from catena.errors import TaskError
 from catena.ledger.marks import Mark
 from catena.links import open_link
-from catena.testing import check_link
-from catena.testing.check import BrokenContract
+from catena.testing import BrokenContract, check_link
 from catena.types import Failure, Item
 from chains import chain_task
 
