@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from reported import COSTS, LABELS, LINKS, facts_of, forget, make_run, votes_of
+from reported import COSTS, LABELS, LINKS, facts_of, make_run, votes_of
 
 from catena.cli import main
 from catena.data.votes import read_votes
@@ -13,7 +13,7 @@ from catena.engine.run import task_of
 from catena.evaluate.simulate import Simulator
 from catena.ledger import Ledger, WritableLedger
 from catena.types import Failure
-from chains import answers_in
+from chains import answers_in, forget
 
 
 @pytest.fixture(scope="module")
@@ -232,12 +232,23 @@ def test_of_an_unfinished_run_gold_counts_where_there_is_a_vote(tmp_path):
     assert facts["run"]["links"][0]["received"] == 40
 
 
-def test_a_report_of_nothing_is_refused(tmp_path):
-    """Before the first vote there is nothing to tell, and the line says so."""
-    from catena.errors import InputError
+def test_where_an_item_has_no_vote_it_stands_nowhere(tmp_path):
+    """So no link has more items than have reached it, nor forwards less than none."""
+    out = make_run(tmp_path, *votes_of(90))
+    for name in LINKS:
+        forget(out, name, range(40, 90))
+    links = facts_of(out)["run"]["links"]
+    assert sum(link["kept"] for link in links) == 40
+    assert all(link["forwarded"] >= 0 for link in links)
 
+
+def test_before_the_first_vote_the_rows_are_told(tmp_path):
+    """Nothing is labelled, failed or forwarded yet."""
     out = make_run(tmp_path, *votes_of(30))
     for name in LINKS:
         forget(out, name, range(30))
-    with pytest.raises(InputError, match="no vote to report yet"):
-        facts_of(out)
+    facts = facts_of(out)
+    assert (facts["voted"], facts["gold"], facts["run"]["n"], facts["run"]["labelled"]) == (0, 0, 30, 0)
+    assert {
+        link[key] for link in facts["run"]["links"] for key in ("received", "kept", "forwarded", "failed")
+    } == {0}

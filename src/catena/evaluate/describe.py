@@ -58,7 +58,7 @@ def describe_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
 def described(ledger: Ledger, task: TaskSpec, votes: RunVotes, decision: Decision) -> dict[str, Any]:
     """Return what `describe_run` does of a decision, a provisional one too: then `kept` is where items stand so far."""
     final = decision.result(task.aggregate, votes.votes, task.judge()).label()
-    kept = np.bincount(decision.kept_by, minlength=len(votes.links))
+    kept = np.bincount(decision.kept_by[decision.reached.any(0)], minlength=len(votes.links))
     links, resolved = [], ledger.get("resolved") or {}
     for j, name in enumerate(votes.links):
         here = decision.reached[j]
