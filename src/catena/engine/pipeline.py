@@ -24,8 +24,9 @@ from catena.engine.routes import KeepAll, Route, keeps_boards, open_routes
 from catena.engine.stage import Board, Stage
 from catena.engine.turns import Turns
 from catena.errors import CatenaError, StoppedError
-from catena.ledger import Ledger, WritableLedger, store
+from catena.ledger import Ledger, WritableLedger
 from catena.ledger.batches import BatchRecord
+from catena.ledger.facts import note
 from catena.ledger.writer import Writer
 from catena.links.batch import batching_of
 from catena.links.human import HumanLink
@@ -232,7 +233,7 @@ class Pipeline:
             self._tell_open_batches(link, self._numbers[at])
 
             async def remember() -> None:
-                await writer.do(store({"lost": self._budget.lost}))
+                await writer.do(note({"lost": self._budget.lost}))
 
             return CallAsker(link, self._gates[at], self._budget, remember, self._fail)
         tell = self.progress.warnings.append

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from catena.ledger.facts import fact, store
+from catena.ledger.facts import fact, note
 from catena.ledger.rows import Broken
 
 __all__ = ["FACT", "Clock"]
@@ -43,7 +43,7 @@ class Clock:
         while len(self._points) > MOST:
             self._points = [*self._points[:-1:2], self._points[-1]]
             self._every *= 2
-        store({FACT: {"every": self._every, "points": self._points}})(connection)
+        note({FACT: {"every": self._every, "points": self._points}})(connection)
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         known = _read(connection)

@@ -8,7 +8,7 @@ from typing import Any
 from catena.ledger.rows import Broken, checksum
 from catena.ledger.transaction import Change
 
-__all__ = ["fact", "store"]
+__all__ = ["fact", "note"]
 
 
 def fact(connection: sqlite3.Connection, key: str) -> Any:
@@ -25,7 +25,7 @@ def fact(connection: sqlite3.Connection, key: str) -> Any:
     return json.loads(row[1])
 
 
-def store(facts: Mapping[str, Any]) -> Change:
+def note(facts: Mapping[str, Any]) -> Change:
     """Return the change that stores facts of the run."""
     rows = [(key, json.dumps(value)) for key, value in facts.items()]
     checked = [(*row, checksum(row)) for row in rows]

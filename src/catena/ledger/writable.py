@@ -5,7 +5,7 @@ from typing import Any
 
 from catena.ledger import wal
 from catena.ledger.changes import RowChanges, compare
-from catena.ledger.facts import store
+from catena.ledger.facts import note
 from catena.ledger.file import connect, make
 from catena.ledger.items import ITEM_COLUMNS, item_row
 from catena.ledger.rows import checksum
@@ -48,10 +48,10 @@ class WritableLedger(Ledger):
     def put(self, **facts: Any) -> None:
         """Store facts of the run, all at once."""
         with transaction(self._db):
-            self._store(facts)
+            self._note(facts)
 
-    def _store(self, facts: Mapping[str, Any]) -> None:
-        store(facts)(self._db)
+    def _note(self, facts: Mapping[str, Any]) -> None:
+        note(facts)(self._db)
 
     def compare_items(self, blocks: Iterable[Sequence[Item]], ignore: Collection[str] = ()) -> RowChanges:
         """Lay given rows beside the run's own and return how they differ; nothing is changed.
@@ -85,7 +85,7 @@ class WritableLedger(Ledger):
                     [item_row(each) for each in block],
                 )
                 rows += len(block)
-            self._store(facts | {"rows": rows})
+            self._note(facts | {"rows": rows})
 
     def put_link(self, name: str, fingerprint: bytes, model: str) -> int:
         """Store a link and return its number. A link with a new fingerprint forgets which votes its items used."""
@@ -95,7 +95,7 @@ class WritableLedger(Ledger):
             if name in known and known[name][1] != fingerprint:
                 self._db.execute("DELETE FROM asked WHERE link = ?", (number,))
                 self._db.execute("UPDATE totals SET answered = 0, failed = 0 WHERE link = ?", (number,))
-                self._store({"finished": None})
+                self._note({"finished": None})
             row = (number, name, fingerprint, model)
             self._db.execute(
                 "INSERT INTO links (link, name, fingerprint, model, crc) VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO "
@@ -103,7 +103,7 @@ class WritableLedger(Ledger):
                 (*row, checksum(row)),
             )
             self._db.execute("INSERT OR IGNORE INTO totals VALUES (?, 0, 0, 0, 0, 0, 0, NULL)", (number,))
-            self._store({LINK_FACT + name: [number, name, fingerprint.hex(), model]})
+            self._note({LINK_FACT + name: [number, name, fingerprint.hex(), model]})
         return number
 
     def _free_number(self, known: Mapping[str, tuple[int, bytes]]) -> int:
@@ -132,7 +132,7 @@ class WritableLedger(Ledger):
                 for link, _ in self.links().values():
                     count(self._db, link)
                 lost = self.get("lost") or (0.0, 0.0, 0.0)
-                self._store({"finished": None, "lost": [a + b for a, b in zip(lost, charged, strict=True)]})
+                self._note({"finished": None, "lost": [a + b for a, b in zip(lost, charged, strict=True)]})
         return gone
 
     def forget(self, link: int, keys: Sequence[bytes]) -> int:
@@ -146,5 +146,5 @@ class WritableLedger(Ledger):
                     at,
                 )
                 count(self._db, link)
-                self._store({"finished": None})
+                self._note({"finished": None})
         return max(gone, 0)
