@@ -12,7 +12,8 @@ from hashlib import blake2b
 from live import live
 from soak import figure, many
 
-from catena.ledger import FILE, WritableLedger, store
+from catena.ledger import FILE, WritableLedger
+from catena.ledger.facts import note
 from catena.ledger.file import WAL_BYTES
 from catena.types import Vote
 from chains import finish, labels_of, start
@@ -112,7 +113,7 @@ def test_the_log_shrinks_while_the_run_goes_on(tmp_path):
                 for number in itertools.islice(numbers, count):
                     key = blake2b(number.to_bytes(8), digest_size=16).digest()
                     await writer.append(link, key, (number,), Vote("x", 0.5, text="x" * 200))
-                await writer.do(store({}))  # returns when all of it is committed
+                await writer.do(note({}))  # returns when all of it is committed
 
             await write(100)
             reader = Reader(tmp_path)
