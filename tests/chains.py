@@ -1,5 +1,6 @@
 """Small tasks, rows and runs against the fake provider."""
 
+import asyncio
 import os
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from catena.engine.run import Run
 from catena.ledger import Ledger, WritableLedger
+from catena.links import open_link
 from catena.task import parse_task
 
 LABELS = ("favor", "against", "none")
@@ -58,6 +60,24 @@ def batches_in(out):
         return ledger.batches()
     finally:
         ledger.close()
+
+
+def open_alone(link, labels=LABELS, **task):
+    """Return a link, given as a task has it, of a task that has it alone."""
+    task = chain_task(link, labels=labels, **task)
+    return open_link(task.chain[0], task)
+
+
+def ask(link, *prompts):
+    """Ask once and close."""
+
+    async def work():
+        try:
+            return await link.ask(prompts)
+        finally:
+            await link.close()
+
+    return asyncio.run(work())
 
 
 def rows_of(texts, **columns):
