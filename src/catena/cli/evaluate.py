@@ -101,7 +101,7 @@ def _of_run(output: Any, run: Path, gold: Path | None, by: str | None) -> Any:
 
     with Ledger(run) as ledger:
         task = task_of(ledger)
-        given = None if gold is None else read_gold(ledger, task, gold)
+        given = None if gold is None else read_gold(gold, ledger.ids(), task.labels)
         judged = judged_run(ledger, task, None if given is None else given.label)
         values = None if by is None else column_of_run(ledger, task, by)
         finished = ledger.get("finished") is not None

@@ -25,6 +25,7 @@ __all__ = [
     "decide_run",
     "labels_digest",
     "labels_state",
+    "need_finished",
     "run_gold",
     "run_votes",
     "write_labels",
@@ -139,6 +140,18 @@ def labels_digest(path: Path) -> str | None:
             return hashlib.file_digest(file, "blake2b").hexdigest()
     except FileNotFoundError:
         return None
+
+
+def need_finished(ledger: Ledger) -> None:
+    """See that a run is finished.
+
+    Raises:
+        InputError: It is not.
+    """
+    if ledger.get("finished") is None:
+        raise InputError(
+            f"{ledger.folder}: the run is not finished.", "Run the same catena run command to go on."
+        )
 
 
 def check_labels(ledger: Ledger) -> Path:

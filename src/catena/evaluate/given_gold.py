@@ -1,8 +1,8 @@
-"""Labels that somebody gave to a run's rows, in a file with ids or in a vote table."""
+"""Labels that somebody gave to items, in a file with ids or in a vote table."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,20 +10,18 @@ from numpy.typing import NDArray
 from catena.data.rows import read_rows
 from catena.data.votes import VoteTable, read_votes
 from catena.errors import DataError, InputError, places
-from catena.ledger import Ledger
-from catena.task import Columns, TaskSpec
+from catena.task import Columns
 
 __all__ = ["GivenGold", "read_gold", "table_labels"]
 
 
-@dataclass(frozen=True)
-class GivenGold:
-    """Gold by row of a run.
+class GivenGold(NamedTuple):
+    """Gold by item.
 
     Args:
         label: -1 where it has none, int16 [n].
         blank: How many rows of the file are there without a label.
-        others: How many items of a vote table are none of the run.
+        others: How many items of a vote table are none of these.
     """
 
     label: NDArray[np.int16]
@@ -31,22 +29,22 @@ class GivenGold:
     others: int = 0
 
 
-def read_gold(ledger: Ledger, task: TaskSpec, asked: Path) -> GivenGold:
-    """Read gold that was given for rows of a run.
+def read_gold(asked: Path, item_ids: Iterable[str], labels: Collection[str]) -> GivenGold:
+    """Read gold that somebody gave.
 
     Args:
-        ledger: Of the run.
-        task: The run's.
         asked: A file with the columns `id` and `gold` (or `label`), or a vote table: `DIR`, or `DIR:LINK` where it has several.
+        item_ids: Of all items.
+        labels: What gold may be, in order.
 
     Raises:
-        InputError: A vote table leaves open whose labels are meant, or has others than the task's.
-        DataError: The file can't be read, names rows that the run does not have, or labels that the task does not.
+        InputError: A vote table leaves open whose labels are meant, or has others than these.
+        DataError: The file can't be read, names items that are not there, or gold outside the labels.
     """
-    rows = {name: row for row, name in enumerate(ledger.ids())}
-    index = {label: at for at, label in enumerate(task.labels)}
-    said = table_labels(str(asked), task.labels, "--gold")
-    given, blank = _file_labels(asked, task.labels) if said is None else (said, 0)
+    rows = {name: row for row, name in enumerate(item_ids)}
+    index = {label: at for at, label in enumerate(labels)}
+    said = table_labels(str(asked), labels, "--gold")
+    given, blank = _file_labels(asked, labels) if said is None else (said, 0)
     unknown = [name for name in given if name not in rows]
     if unknown and said is None:
         raise DataError(f"{asked}: ids that the run does not have: {places(unknown)}.")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.data.tables import texts, write_table
-from catena.engine.results import run_gold
+from catena.engine.results import need_finished, run_gold
 from catena.errors import InputError
 from catena.evaluate.given_gold import read_gold
 from catena.evaluate.judged import exported
@@ -77,17 +77,13 @@ def estimate_run(ledger: Ledger, task: TaskSpec, gold: Path | None, level: float
         InputError: The run is not finished, or too few rows have gold.
         DataError: The file can't be read, names rows that the run does not have, or gold outside the labels.
     """
-    if ledger.get("finished") is None:
-        raise InputError(
-            f"{ledger.folder}: the run is not finished.", "Run the same catena run command to go on."
-        )
+    need_finished(ledger)
     label, _ = exported(ledger, tuple(task.labels))
     blank = 0
     if gold is None:
         truth = run_gold(ledger, task)
     else:
-        given = read_gold(ledger, task, gold)
-        truth, blank = given.label, given.blank
+        truth, blank, _ = read_gold(gold, ledger.ids(), task.labels)
     if not (truth >= 0).any():
         hint = "Draw a random sample with --draw 200 --out sample.csv, have it labelled, and give it with --gold."
         raise InputError(f"{gold or ledger.folder}: there is no gold to estimate from.", hint)
