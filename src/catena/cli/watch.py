@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from catena.cli.tables import money, table
+from catena.cli.tables import fitting, money, table
 from catena.engine.progress import LinkProgress, Progress
 from catena.report.words import clock
 from catena.report.words import rate as a_second
@@ -20,6 +20,8 @@ __all__ = ["Watcher"]
 PLAIN_SECONDS = 10.0
 LOOK_SECONDS = 0.5
 WINDOW_SECONDS = 10.0
+SPARE = ("forwarded", "at a time", "kept", "calls/s", "failed", "left")
+"""Columns that a narrow screen does without, the first ones first."""
 
 
 class Watcher:
@@ -95,7 +97,7 @@ class Watcher:
             ]
             for link, rate in zip(links, self._rates(), strict=True)
         ]
-        made = table(None, names, rows, left=1)
+        made = table(None, *fitting(names, rows, self._console.width, SPARE), left=1)
         if self._progress and self._progress.capped:
             made.caption = f"of the budget: {self._progress.capped}"
         return made
