@@ -10,6 +10,7 @@ from rich.table import Table
 from catena.report.words import money
 
 __all__ = [
+    "WIDEST_TEXT",
     "classes_tables",
     "fits",
     "fitting",
@@ -25,6 +26,7 @@ NARROWEST_TEXT, WIDEST_TEXT = 10, 16
 """Characters that long text and headings are folded to: the least, and what is comfortable."""
 
 GAP = 3
+LITTLE = 0.005  # of what a run cost: not worth a word
 
 
 def links_tables(run: Mapping[str, Any], width: int) -> list[Table]:
@@ -54,6 +56,12 @@ def saving_line(run: Mapping[str, Any]) -> str:
     dearest, cost = run["dearest"], run["cost_usd"]
     if not dearest:
         return f"This run cost {money(cost or 0.0)}: its links are free."
+    unused = run["unused_usd"]
+    beside = (
+        f", {money(unused)} of it for votes that this chain does not use" if unused > LITTLE * cost else ""
+    )
+    if len(run["links"]) == 1:
+        return f"This run cost {money(cost)}{beside}."
     would = dearest["cost_usd"]
     less = round(1 - cost / would, 2)
     difference = f"{less:.0%} less" if less > 0 else f"{-less:.0%} more" if less < 0 else "the same"
@@ -61,7 +69,7 @@ def saving_line(run: Mapping[str, Any]) -> str:
     between = "" if low == high else f" ({low} to {high})"
     return (
         f"Labelling everything with {dearest['link']} (the dearest) would have cost {money(would)}{between}; "
-        f"this run {money(cost)} ({difference})."
+        f"this run {money(cost)} ({difference}){beside}."
     )
 
 
@@ -115,18 +123,26 @@ def split_tables(
     return [table(title, *_columns(names, rows, part), left=left) for part in parts]
 
 
-def fits(names: Sequence[str], rows: Sequence[Sequence[str]], width: int, left: int) -> bool:
+def fits(names: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, left: int) -> bool:
     """Return whether a screen of this width holds a table with its long text folded."""
     return _needed(names, rows, left) <= width
 
 
 def fitting(
-    names: Sequence[str], rows: Sequence[Sequence[str]], width: int, spare: Sequence[str]
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    width: int,
+    spare: Sequence[str],
+    left: int = 1,
+    text: int = NARROWEST_TEXT,
 ) -> tuple[list[str], list[list[str]]]:
-    """Return the columns without as many of the spare ones, in their order, as the width asks for; the first one is text."""
-    at, left = list(range(len(names))), list(spare)
-    while left and _needed(*_columns(names, rows, at), left=1, text=NARROWEST_TEXT) > width:
-        at.remove(names.index(left.pop(0)))
+    """Return the columns without as many of the spare ones, in their order, as the width asks for.
+
+    The first `left` columns are text, which may be folded to `text` characters.
+    """
+    at, without = list(range(len(names))), list(spare)
+    while without and _needed(*_columns(names, rows, at), left, text) > width:
+        at.remove(names.index(without.pop(0)))
     return _columns(names, rows, at)
 
 

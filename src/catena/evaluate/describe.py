@@ -91,6 +91,7 @@ def described(ledger: Ledger, task: TaskSpec, votes: RunVotes, decision: Decisio
                 *_probed(resolved),
             ]
         ),
+        "unused_usd": _unused(ledger, votes, decision),
         "dearest": _dearest(ledger, links, len(votes)),
     }
 
@@ -130,6 +131,24 @@ def _probed(resolved: dict[str, Any]) -> list[float]:
 def _sum(costs: list[float | None]) -> float | None:
     known = [cost for cost in costs if cost is not None]
     return float(sum(known)) if known else None
+
+
+def _unused(ledger: Ledger, votes: RunVotes, decision: Decision) -> float:
+    """Return what votes cost that this decision does not use: of a pilot, an estimate, or an earlier chain.
+
+    A vote that several rows share is part used where some of them are reached.
+    """
+    unused = 0.0
+    for name, (number, _) in ledger.links().items():
+        spent = ledger.spent(number)["cost_usd"] or 0.0
+        if name not in votes.links:
+            unused += spent
+            continue
+        reached = decision.reached[votes.links.index(name)]
+        if spent and ledger.asked_count(number)[0] > reached.sum():
+            paid = np.nan_to_num(ledger.scored(number, 0, len(votes))[1])
+            unused += spent * float(paid[~reached].sum() / paid.sum()) if paid.any() else 0.0
+    return unused
 
 
 def _dearest(ledger: Ledger, links: list[dict[str, Any]], n: int) -> dict[str, Any] | None:
