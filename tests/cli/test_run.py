@@ -8,10 +8,12 @@ import pytest
 
 from catena.cli import main
 from catena.cli.watch import Watcher, _seconds_left
+from catena.engine.endpoint import Endpoint, Gate
 from catena.engine.progress import LinkProgress, Progress
 from catena.ledger import RunLock
 from catena.report.words import clock
 from catena.testing.provider import FakeProvider
+from catena.types import Capabilities, Failure, Vote
 from chains import chain_text, openai, rows_of, texts
 from tables import vote, write_votes
 
@@ -130,6 +132,24 @@ def test_the_time_left_is_that_of_the_slowest_link():
     assert watcher._left() == pytest.approx(80.0)
     assert _seconds_left(LinkProgress("done", "m", 5, answered=5), None) == 0.0
     assert (clock(None), clock(80.0), clock(3700.0)) == ("-", "1:20", "1:01:40")
+
+
+def test_an_outage_is_seen_while_it_is_waited_out():
+    """The link says that no call works and why, until one does; a link that has made no call says nothing."""
+    endpoint = Endpoint("server", [Capabilities(), Capabilities()])
+    small, big = (LinkProgress(name, "m", 100, gate=Gate(endpoint, Capabilities())) for name in LINKS)
+    watcher, progress = Watcher(), Progress(100, [small, big])
+    watcher.begin(progress)
+    refused = Failure("transport", "Connection refused")
+    for at in range(10):
+        assert "no call works" not in watcher._line(progress)
+        small.gate.note(refused)
+        endpoint.circuit.end([f"prompt {at}"], [refused], at, at)
+    of_small, of_big = watcher._line(progress).split("; ")[:2]
+    assert of_small.endswith("0 failed, no call works, still trying: Connection refused")
+    assert of_big.endswith("at a time")
+    endpoint.circuit.end(["prompt"], [Vote("favor")], 10, 10)
+    assert "no call works" not in watcher._line(progress)
 
 
 def test_a_check_shows_what_servers_give_and_recommends(tmp_path, monkeypatch, capsys):

@@ -45,6 +45,6 @@ def command(output: Any, run: Path) -> None:
         output.say(f"It stopped because: {progress['stopped']}")
     if progress["state"] == "finished":
         output.say(f"Labels: {run / LABELS_FILE}")
-    elif not at_work:
+    elif not at_work and not progress["stopped"]:  # otherwise the reason says how to go on
         output.say("The same catena run command goes on.")
     output.result(progress | ({"waiting_for_people": waiting} if waiting else {}))

@@ -73,7 +73,7 @@ class Watcher:
         parts = [
             f"{link.name}: {link.received:,} of {link.expected:,} received, {link.answered - link.forwarded:,} kept, "
             f"{link.forwarded:,} forwarded, {link.failed:,} failed, "
-            + (link.waits_for or f"{_rate(rate)}, {link.in_flight:,} at a time")
+            + (_stuck(link) or f"{_rate(rate)}, {link.in_flight:,} at a time")
             for link, rate in zip(progress.links, self._rates(), strict=True)
         ]
         spent = progress.capped or money(sum(link.cost_usd for link in progress.links))
@@ -85,7 +85,7 @@ class Watcher:
         links = self._progress.links if self._progress else []
         rows = [
             [
-                f"{link.name} ({link.waits_for})" if link.waits_for else link.name,
+                f"{link.name} ({_stuck(link)})" if _stuck(link) else link.name,
                 f"{link.received:,} of {link.expected:,}",
                 f"{link.answered - link.forwarded:,}",
                 f"{link.forwarded:,}",
@@ -124,6 +124,11 @@ class Watcher:
         left = [_seconds_left(link, rate) for link, rate in zip(links, self._rates(), strict=True)]
         known = [seconds for seconds in left if seconds is not None]
         return max(known, default=None) if len(known) == len(left) else None
+
+
+def _stuck(link: LinkProgress) -> str:
+    """Return what a link waits for, or why none of its calls works; empty where it works."""
+    return link.waits_for or (f"no call works, still trying: {link.out}" if link.out else "")
 
 
 def _seconds_left(link: LinkProgress, rate: float | None) -> float | None:
