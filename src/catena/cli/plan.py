@@ -236,8 +236,8 @@ def _warn(output: Any, plan: Any, document: dict[str, Any]) -> None:
     from catena.evaluate.plan import BLIND
 
     if plan.reached is False:
-        most = "within the budget" if plan.asked is not None else "up to twice the dearest link's cost"
-        output.warn(f"no plan {most} is expected to reach the target; this is the best one.")
+        within = " within the budget" if plan.asked is not None else ""
+        output.warn(f"no plan{within} is expected to reach the target; this is the best one.")
     if document["held_out"] and document["held_out"]["missing"]:
         output.warn(
             f"{document['held_out']['missing']:,} of the votes that this plan needs are not recorded; such votes count "

@@ -147,12 +147,12 @@ def _agreement(agreement: Mapping[str, Any]) -> list[Any]:
 
 def _tests(document: Mapping[str, Any], width: int) -> list[Any]:
     rows = []
-    for test in document["tests"]:
+    for test in [*document["tests"], *document["rule_tests"]]:
         f1 = test["macro_f1"]
         gain = None if not test["n"] else test["result"]["accuracy"] - test["alone"]["accuracy"]
         rows.append(
             [
-                test["link"],
+                test["link"] if "link" in test else f"chain, {test['rule']}",
                 f"{test['n']:,}",
                 "-" if gain is None else f"{100 * gain:+.1f}",
                 f"{test['only_result_right']:,}/{test['only_link_right']:,}",
@@ -162,9 +162,10 @@ def _tests(document: Mapping[str, Any], width: int) -> list[Any]:
                 _p(f1 and f1["p"]),
             ]
         )
-    names = ["against", "items", "accuracy,\npoints", "only it/\nthe link right", "McNemar p"]
+    names = ["against", "items", "accuracy,\npoints", "only it/\nthat right", "McNemar p"]
     names += ["macro-F1", "95 % interval", "bootstrap p"]
-    title = "The result against each link, on what the link was asked"
+    title = "The result against each link, on what the link was asked, and against the other rules"
+    title = title if document["rule_tests"] else title.partition(", and")[0]
     made: list[Any] = [
         table(title, [names[i] for i in at], [[row[i] for i in at] for row in rows], left=1)
         for at in ([range(8)] if fits(names, rows, width, left=1) else [(0, 1, 2, 3, 4), (0, 1, 5, 6, 7)])

@@ -101,7 +101,7 @@ def scores_table(scores: Mapping[str, Any], rule: str | None) -> Table:
 def classes_tables(scores: Mapping[str, Any], width: int) -> list[Table]:
     """Return F1 per class of each link on what it saw and of each rule, in as many tables as the width asks for."""
     of = [(link["link"], link) for link in scores["links"]] + list(scores["aggregates"].items())
-    if not scores["aggregates"] and "final" in scores:
+    if "final" in scores and scores.get("rule") not in scores["aggregates"]:
         of.append(("result", scores["final"]))
     names = ["class", "gold", *[name for name, _ in of]]
     rows = [
@@ -196,12 +196,12 @@ def _needed(names: Sequence[str], rows: Sequence[Sequence[str]], left: int, text
 
 def _width(names: Sequence[str], rows: Sequence[Sequence[str]], at: int) -> int:
     heading = max(map(cell_len, _folded(names[at]).split("\n")))
-    cells = max((cell_len(row[at]) for row in rows), default=0)
+    cells = max((cell_len(line) for row in rows for line in row[at].split("\n")), default=0)
     return max(heading, cells)
 
 
 def _folded(heading: str) -> str:
-    return "\n".join(chop_cells(heading, WIDEST_TEXT))
+    return "\n".join(part for line in heading.split("\n") for part in chop_cells(line, WIDEST_TEXT) or [""])
 
 
 def _columns(

@@ -15,6 +15,7 @@ from catena.errors import DataError, places
 __all__ = ["VoteTable", "read_columns", "read_votes"]
 
 A_TABLE = "A vote table is a folder with items.parquet, votes.parquet and labels.json."
+TABLE_FILES = ("items.parquet", "votes.parquet")
 NO_LABEL = -1
 MOST_LABELS = 10_000
 NUMBERS = frozenset({"confidence", "cost_usd", "latency_ms", "prompt_tokens", "completion_tokens"})
@@ -145,7 +146,7 @@ def read_columns(path: Path, needed: list[str], optional: list[str]) -> Any:
         table = file.read(columns=needed + [name for name in optional if name in names])
         return pa.table({name: _column(path, table, name) for name in table.column_names})
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.", A_TABLE) from error
+        raise DataError(f"{path} does not exist.", A_TABLE if path.name in TABLE_FILES else "") from error
     except (OSError, pa.ArrowException) as error:
         said = " ".join(str(error).split())
         raise DataError(f"{path}: not a readable Parquet file: {said}.") from error
