@@ -188,6 +188,26 @@ def test_a_check_shows_what_servers_give_and_recommends(tmp_path, monkeypatch, c
     assert [each["outcome"] for each in quiet["recommended"]["tried"]] == ["gives_none", "gives"]
 
 
+def test_links_that_are_never_heard_are_named(tmp_path, monkeypatch, capsys):
+    """Votes without a confidence rank lowest: paid for, and no label is theirs. `last` takes them, without a call."""
+    monkeypatch.chdir(tmp_path)
+    rows_of(texts(12)).to_csv("data.csv", index=False)
+    with FakeProvider(no_logprobs=True) as silent:
+        links = openai(silent, "small"), openai(silent, "big")
+        Path("task.yaml").write_text(chain_text(*links, data={"id": "id"}))
+        assert main(["run", "task.yaml", "data.csv", "--out", "run"]) == 0
+        said = capsys.readouterr().err
+        assert "no label is that of big, where 6 rows ended: such votes have no confidence" in said
+        calls = len(silent.calls())
+        Path("last.yaml").write_text(chain_text(*links, data={"id": "id"}, aggregate="last"))
+        assert main(["run", "last.yaml", "data.csv", "--out", "run"]) == 0
+        assert "no label is that of" not in capsys.readouterr().err
+        assert len(silent.calls()) == calls
+    capsys.readouterr()
+    assert main(["run", "last.yaml", "data.csv", "--out", "run", "--json"]) == 0
+    assert [link["labels"] for link in json.loads(capsys.readouterr().out)["links"]] == [6, 6]
+
+
 def test_a_status_says_where_confidences_come_from(tmp_path, monkeypatch, capsys):
     """What a run resolved is shown, and is in the document."""
     monkeypatch.chdir(tmp_path)

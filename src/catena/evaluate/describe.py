@@ -57,7 +57,9 @@ def describe_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
 
 def described(ledger: Ledger, task: TaskSpec, votes: RunVotes, decision: Decision) -> dict[str, Any]:
     """Return what `describe_run` does of a decision, a provisional one too: then `kept` is where items stand so far."""
-    final = decision.result(task.aggregate, votes.votes, task.judge()).label()
+    result = decision.result(task.aggregate, votes.votes, task.judge())
+    final = result.label()
+    given = np.bincount(result.source[result.source >= 0], minlength=len(votes.links))
     kept = np.bincount(decision.kept_by, minlength=len(votes.links))
     links, resolved = [], ledger.get("resolved") or {}
     for j, name in enumerate(votes.links):
@@ -71,6 +73,7 @@ def described(ledger: Ledger, task: TaskSpec, votes: RunVotes, decision: Decisio
                 "received": int(here.sum()),
                 "kept": int(kept[j]),
                 "forwarded": int(here.sum() - kept[j]),
+                "labels": int(given[j]),
                 "failed": int((here & (votes.label[j] < 0)).sum()),
                 **ledger.spent(number),
                 **_stands_on(resolved.get(name)),
