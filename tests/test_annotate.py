@@ -13,6 +13,8 @@ import pytest
 from catena import annotate
 from catena.errors import DataError, InputError, LinkError, TaskError
 from catena.task import parse_task
+from catena.testing.provider import FakeProvider
+from chains import chain_text, openai, rows_of, texts
 from tables import vote, write_votes
 
 ADDED = ["label", "confidence", "link", "status", "reason"]
@@ -206,3 +208,13 @@ def test_labels_of_a_mapping_without_descriptions(task):
     """None is no description, and not the text null."""
     given = task | {"labels": {"against": None, "favor": None}}
     assert annotate(pd.DataFrame(columns()), given)["label"].to_list()[:3] == LABELS[:3]
+
+
+def test_warnings_of_the_run_are_warnings(tmp_path):
+    """What the command says on stderr, once, where the call stands."""
+    with FakeProvider(no_logprobs=True) as silent:
+        task = parse_task(chain_text(openai(silent), data={"id": "id"}))
+        with pytest.warns(UserWarning, match="catena: link 'small' gives no log-probabilities") as said:
+            labelled = annotate(rows_of(texts(5)), task, out=tmp_path / "run")
+    assert [Path(each.filename).name for each in said] == ["test_annotate.py"]
+    assert set(labelled["status"]) == {"labelled"}

@@ -4,16 +4,20 @@ import asyncio
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from catena.engine.results import LABELS_FILE
 from catena.engine.run import Run
 from catena.errors import InputError, StoppedError
 from catena.ledger import FILE
 from catena.task import TaskSpec, load_task, parse_task
+
+if TYPE_CHECKING:
+    from catena.engine.progress import Progress
 
 __all__ = ["annotate"]
 
@@ -42,6 +46,9 @@ def annotate(
         A DataFrame of the same kind: the given columns, then label, confidence, link, status and reason (see
         `RUN/labels.parquet`). Where a given column has such a name, ours is `label_catena` and so on.
 
+    Warns:
+        UserWarning: What `catena run` says on stderr, such as that a link's votes have no confidence.
+
     Raises:
         InputError: The task or the rows can't be used; nothing was paid.
         StoppedError: The run stopped before its end; the message names the folder to resume from.
@@ -50,8 +57,11 @@ def annotate(
     spec = _task(task)
     temporary = Path(tempfile.mkdtemp(prefix="catena-")) if out is None else None
     folder = temporary / "run" if temporary is not None else Path(out or ".")
+    seen: list[Progress] = []
     try:
-        _apart_from_any_loop(lambda: Run(spec, frame, folder).execute(update=update, fresh=fresh))
+        _apart_from_any_loop(
+            lambda: Run(spec, frame, folder).execute(update=update, fresh=fresh, watch=seen.append)
+        )
     except BaseException as error:
         if temporary is not None and not (folder / FILE).exists():
             shutil.rmtree(temporary)
@@ -63,6 +73,8 @@ def annotate(
     labelled = _with_labels(frame, folder / LABELS_FILE)
     if temporary is not None:
         shutil.rmtree(temporary)
+    for line in (line for progress in seen for line in progress.warnings):
+        warnings.warn(f"catena: {line}", stacklevel=2)
     return labelled
 
 

@@ -168,6 +168,7 @@ def test_free_links_are_said_to_be_free(here, provider, capsys):
     [
         (["check", "task.yaml", "--estimate"], "--estimate needs the data."),
         (["check", "task.yaml", "data.csv", "--out", "run"], "--out goes with --estimate."),
+        (["check", "task.yaml", "data.csv", "--rows", "20"], "--rows goes with --estimate."),
         (["check", "task.yaml", "data.csv", "--estimate", "--rows", "3"], "3 is not in the range"),
     ],
 )

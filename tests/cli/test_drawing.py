@@ -65,6 +65,9 @@ def test_a_plane_holds_every_mark():
     assert next(line.split()[0] for line in lines if "%" in line) == "100%"
     styled = [span.style for line in plane(points, 40, 11, BLOCKS) for span in line.spans]
     assert "bold green" in styled
+    assert len(styled) == sum(
+        not cell.isspace() for line in lines[:-2] for cell in line[7:]
+    )  # blanks have none
 
 
 @pytest.mark.parametrize("width", [24, 40, 80])

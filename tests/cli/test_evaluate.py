@@ -10,6 +10,7 @@ import pytest
 
 from catena.cli import main
 from catena.evaluate.metrics import score
+from catena.evaluate.paired import mcnemar
 from chains import forget
 from tables import vote, write_votes
 
@@ -100,6 +101,28 @@ def test_a_chain_over_a_vote_table_is_evaluated_as_its_run(run, ask):
     # A run was asked no more than it needed; the table holds all votes.
     assert [test["n"] for test in of_run["tests"]] == [link["received"] for link in of_run["links"]]
     assert [test["n"] for test in of_votes["tests"]] == [N, N, N]
+
+
+def test_the_result_is_compared_with_the_other_rules(run, ask, here, capsys):
+    """On all items with gold; labels from a file with a chain too, and their F1 per class is shown beside the chain's."""
+    found = ask("evaluate", run)
+    hits = {rule: figures["accuracy"] * N for rule, figures in found["aggregates"].items()}
+    assert [test["rule"] for test in found["rule_tests"]] == [rule for rule in hits if rule != found["rule"]]
+    for test in found["rule_tests"]:
+        ours, theirs = test["only_result_right"], test["only_link_right"]
+        assert ours - theirs == pytest.approx(found["final"]["accuracy"] * N - hits[test["rule"]])
+        assert test["mcnemar_p"] == pytest.approx(mcnemar(ours, theirs))
+    labels = pq.read_table(run / "labels.parquet").rename_columns({"id": "item_id"})
+    pq.write_table(labels.select(["item_id", "label"]), here / "mine.parquet")
+    line = ["evaluate", "--votes", "votes", "--chain", ",".join(LINKS), "--result", "mine.parquet"]
+    beside = ask(*line)
+    assert [test["rule"] for test in beside["rule_tests"]] == list(hits)
+    same = next(test for test in beside["rule_tests"] if test["rule"] == found["rule"])
+    assert (same["only_result_right"], same["only_link_right"]) == (0, 0)
+    assert main([*line, "--show", "tests"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(row.startswith(" class ") and row.endswith("result") for row in lines)
+    assert sum(row.startswith(" chain, last ") for row in lines) == 2  # its scores, and the test
 
 
 def test_changes_add_up(run, ask):
@@ -223,12 +246,12 @@ def test_seeds_move_intervals_only(run, ask):
         (["run", "--chain", "small"], "go with --votes"),
         (["--votes", "votes", "--share", "1"], "go with --chain"),
         (["--votes", "votes", "--gold", "data.csv"], "--gold goes with a run"),
-        (["--votes", "votes", "--chain", "small", "--result", "x"], "Give one of them"),
+        (["--votes", "votes", "--chain", "small", "--result", "x"], "x does not exist."),
         (["--votes", "votes", "--labels", "favor,maybe"], "--labels: maybe: no such label"),
         (["--votes", "votes", "--by", "nope"], "no column nope"),
         (["--votes", "votes", "--chain", "nope"], "unknown link: nope"),
         (["--votes", "votes", "--result", "data.csv"], "not a readable Parquet file"),
-        (["--votes", "nope"], "can't read the labels"),
+        (["--votes", "nope"], "nope/labels.json does not exist. A vote table is a folder with"),
         (["nope"], "holds no run"),
     ],
 )

@@ -142,7 +142,18 @@ class TestGuesses:
         assert found["id"] == "id"
 
     @pytest.mark.parametrize(
-        "name", ["gold", "label", "class", "stance", "topic", "Category", "target label"]
+        "name",
+        [
+            "gold",
+            "label",
+            "class",
+            "stance",
+            "topic",
+            "Category",
+            "target label",
+            "gold label",
+            "Ground truth",
+        ],
     )
     def test_gold_is_known_by_its_name(self, init, name):
         """And by having few values, which become the labels."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import msgspec
 import pytest
@@ -137,6 +138,21 @@ def test_a_run_ends_with_what_it_was_worth(here, capsys):
     assert "Right in " in out
     assert "of the 40 rows with gold." in out
     assert "(the dearest) would have cost $0.4760 ($0.4640 to $0.4880); this run $0.2780 (42% less)." in out
+
+
+def test_what_votes_cost_that_the_chain_does_not_use_is_told_apart(here, capsys):
+    """As those of a pilot; a chain of one link is not compared with itself."""
+    text = (here / "task.yaml").read_text()
+    (here / "first.yaml").write_text(text.replace("  - {name: big, kind: replay, votes: votes}\n", ""))
+    (here / "even.yaml").write_text(f"{text}policy: {{share: [0.75, 0.25]}}\n")
+    capsys.readouterr()
+    assert main(["run", "even.yaml", "data.csv", "--out", "run"]) == 0
+    assert re.search(
+        r"less\), \$0\.1\d+ of it for votes that this chain does not use\.", capsys.readouterr().out
+    )
+    assert main(["run", "first.yaml", "data.csv", "--out", "run"]) == 0
+    said = "This run cost $0.2780, $0.2380 of it for votes that this chain does not use."
+    assert said in capsys.readouterr().out.splitlines()
 
 
 def test_json_has_no_picture(here, capsys):

@@ -61,7 +61,7 @@ def test_the_document(plan):
     assert set(found["pilot"]) == {"n", "accuracy", "cost_usd"}
     assert set(found["held_out"]) >= {"n", "accuracy", "macro_f1", "cost_usd", "cost_share"}
     assert set(found["best_single"]) == {"link", "accuracy", "macro_f1"}
-    assert set(found["frontier"][0]) == {"chain", "shares"} | EXPECTED - {"macro_f1"}
+    assert set(found["frontier"][0]) == {"chain", "shares"} | EXPECTED
     assert (found["pilot"]["n"], found["held_out"]["n"]) == (120, 380)
     assert found["held_out"]["cost_share"] <= 0.51
 
@@ -123,6 +123,29 @@ def test_people_get_a_recommendation(folder, capsys):
         assert words in said
 
 
+def test_what_is_chosen_by_is_shown(folder, capsys):
+    """Macro-F1 of the frontier, of each link and of the plan; agreement is called so, and nothing accuracy."""
+    assert main(["plan", str(folder), "--pilot", "120", "--metric", "macro_f1", "--budget", "1x:link2"]) == 0
+    said = capsys.readouterr().out
+    assert sum("macro-F1" in line and line.endswith("cost") for line in said.splitlines()) == 2
+    assert ": macro-F1 0." in said
+    assert main(["plan", str(folder), "--pilot", "120", "--metric", "agreement"]) == 0
+    said = capsys.readouterr().out
+    assert "% agreement expected" in said
+    assert "% agreement, macro-F1" in said
+    assert " accuracy" not in said.replace("by its accuracy only", "")
+
+
+def test_a_table_without_gold_is_planned_by_a_link(folder, tmp_path, capsys):
+    """The refusal names the way: agreement with a link."""
+    ids = [f"i{at}" for at in range(60)]
+    bare = write_votes(tmp_path / "bare", [vote(each, cost_usd=1.0) for each in ids], ids)
+    assert main(["plan", str(bare), "--pilot", "30"]) == 2
+    assert (
+        "no item has gold to plan by. Plan by agreement with a link: --reference" in capsys.readouterr().err
+    )
+
+
 def test_a_target_out_of_reach_is_said(folder, capsys):
     """On stderr; the best plan is given all the same."""
     assert main(["plan", str(folder), "--pilot", "120", "--target", "accuracy=0.999"]) == 0
@@ -133,6 +156,9 @@ def test_a_target_out_of_reach_is_said(folder, capsys):
     ("how", "says"),
     [
         (["--budget", "much"], "not a budget"),
+        (["--budget", ""], "not a budget"),
+        (["--target", ""], "not a target"),
+        (["--pilot", "500"], "none is left to plan for"),
         (["--budget", "1x:nope"], "no link 'nope'"),
         (["--budget", "0.001x"], "surely pays for no link"),
         (["--target", "much"], "not a target"),

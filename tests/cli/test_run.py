@@ -8,10 +8,12 @@ import pytest
 
 from catena.cli import main
 from catena.cli.watch import Watcher, _seconds_left
+from catena.engine.endpoint import Endpoint, Gate
 from catena.engine.progress import LinkProgress, Progress
 from catena.ledger import RunLock
 from catena.report.words import clock
 from catena.testing.provider import FakeProvider
+from catena.types import Capabilities, Failure, Vote
 from chains import chain_text, openai, rows_of, texts
 from tables import vote, write_votes
 
@@ -154,6 +156,24 @@ def test_the_time_left_is_that_of_the_slowest_link():
     assert (clock(None), clock(80.0), clock(3700.0)) == ("-", "1:20", "1:01:40")
 
 
+def test_an_outage_is_seen_while_it_is_waited_out():
+    """The link says that no call works and why, until one does; a link that has made no call says nothing."""
+    endpoint = Endpoint("server", [Capabilities(), Capabilities()])
+    small, big = (LinkProgress(name, "m", 100, gate=Gate(endpoint, Capabilities())) for name in LINKS)
+    watcher, progress = Watcher(), Progress(100, [small, big])
+    watcher.begin(progress)
+    refused = Failure("transport", "Connection refused")
+    for at in range(10):
+        assert "no call works" not in watcher._line(progress)
+        small.gate.note(refused)
+        endpoint.circuit.end([f"prompt {at}"], [refused], at, at)
+    of_small, of_big = watcher._line(progress).split("; ")[:2]
+    assert of_small.endswith("0 failed, no call works, still trying: Connection refused")
+    assert of_big.endswith("at a time")
+    endpoint.circuit.end(["prompt"], [Vote("favor")], 10, 10)
+    assert "no call works" not in watcher._line(progress)
+
+
 def test_a_check_shows_what_servers_give_and_recommends(tmp_path, monkeypatch, capsys):
     """One table for people: log-probabilities, where labels part, limits, price; with --json all that was found."""
     monkeypatch.chdir(tmp_path)
@@ -188,6 +208,26 @@ def test_a_check_shows_what_servers_give_and_recommends(tmp_path, monkeypatch, c
     assert small["gives"]["tokens"]["pro-war"] == ["pro", "-", "war"]
     assert small["gives"]["scoring"] == ["likelihood"]
     assert [each["outcome"] for each in quiet["recommended"]["tried"]] == ["gives_none", "gives"]
+
+
+def test_links_that_are_never_heard_are_named(tmp_path, monkeypatch, capsys):
+    """Votes without a confidence rank lowest: paid for, and no label is theirs. `last` takes them, without a call."""
+    monkeypatch.chdir(tmp_path)
+    rows_of(texts(12)).to_csv("data.csv", index=False)
+    with FakeProvider(no_logprobs=True) as silent:
+        links = openai(silent, "small"), openai(silent, "big")
+        Path("task.yaml").write_text(chain_text(*links, data={"id": "id"}))
+        assert main(["run", "task.yaml", "data.csv", "--out", "run"]) == 0
+        said = capsys.readouterr().err
+        assert "no label is that of big, where 6 rows ended: such votes have no confidence" in said
+        calls = len(silent.calls())
+        Path("last.yaml").write_text(chain_text(*links, data={"id": "id"}, aggregate="last"))
+        assert main(["run", "last.yaml", "data.csv", "--out", "run"]) == 0
+        assert "no label is that of" not in capsys.readouterr().err
+        assert len(silent.calls()) == calls
+    capsys.readouterr()
+    assert main(["run", "last.yaml", "data.csv", "--out", "run", "--json"]) == 0
+    assert [link["labels"] for link in json.loads(capsys.readouterr().out)["links"]] == [6, 6]
 
 
 def test_a_status_says_where_confidences_come_from(tmp_path, monkeypatch, capsys):

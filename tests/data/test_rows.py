@@ -207,6 +207,12 @@ class TestRefusedCsv:
         line = refusal(put(tmp_path, "a.csv", "id,Tekst\n1,a\n"))
         assert "no column 'text'. Its columns: 'id', 'Tekst'. Did you mean 'Tekst'?" in line
 
+    @pytest.mark.parametrize("mark", [";", "\t"])
+    def test_another_separator(self, tmp_path, mark):
+        """What a spreadsheet of many countries saves as CSV is known, and the way out is said."""
+        line = refusal(put(tmp_path, "a.csv", f"id{mark}text\n1{mark}a\n"))
+        assert line.endswith("It looks separated by semicolons or tabs: save it with commas, or as .tsv.")
+
     def test_equal_column_names(self, tmp_path):
         """Two columns of one name are refused."""
         assert "same name: 'a'" in refusal(put(tmp_path, "a.csv", "text,a,a\n1,2,3\n"))

@@ -240,8 +240,22 @@ def test_a_file_that_is_missing_or_damaged_is_named(tmp_path, name):
     with pytest.raises(DataError, match=name):
         read_votes(tmp_path)
     (tmp_path / name).unlink()
-    with pytest.raises(DataError, match=name):
+    with pytest.raises(
+        DataError, match=f"{name} does not exist. A vote table is a folder with items.parquet"
+    ):
         read_votes(tmp_path)
+
+
+@pytest.mark.parametrize("cost", [-0.5, float("inf"), float("-inf")])
+def test_a_cost_that_can_not_be_is_refused(tmp_path, cost):
+    """It would make a chain look cheap; an unknown cost is null."""
+    rows = [vote("a", cost_usd=0.25), vote("b", cost_usd=cost)]
+    with pytest.raises(
+        DataError, match=r"votes.parquet: costs can't be below 0 .* 1 of cost_usd, -?(0.5|inf)"
+    ):
+        read_votes(write_votes(tmp_path, rows))
+    rows[1]["cost_usd"] = None
+    assert np.isnan(read_votes(write_votes(tmp_path, rows)).cost_usd[0, 1])
 
 
 @pytest.mark.parametrize(

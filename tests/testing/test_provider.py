@@ -709,6 +709,14 @@ def test_wrong_flags(capsys, flags):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_wrong_flag_is_named(capsys):
+    """With how a table is written."""
+    assert main(["--accuracy", '{"small": 0.7}']) == 2
+    said = capsys.readouterr().err
+    assert said.startswith('--accuracy {"small": 0.7}: ')
+    assert said.endswith("A table is written a=0.1,b=0.2.\n")
+
+
 def test_texts_of_settings():
     """The command line's lists and tables are read as such."""
     assert from_text("labels", "1, 0") == ["1", "0"]

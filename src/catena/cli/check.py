@@ -8,6 +8,7 @@ import click
 __all__ = ["command"]
 
 MOST_LABELS = 10
+SAMPLE_ROWS = 50
 
 
 @click.command(name="check")
@@ -22,7 +23,7 @@ MOST_LABELS = 10
 )
 @click.option("--estimate", is_flag=True, help="Foretell what a run will cost from a random sample of rows.")
 @click.option(
-    "--rows", type=click.IntRange(10), default=50, show_default=True, help="With --estimate: of the sample."
+    "--rows", type=click.IntRange(10), help=f"With --estimate: of the sample.  [default: {SAMPLE_ROWS}]"
 )
 @click.option(
     "--out",
@@ -38,7 +39,7 @@ def command(
     repair: bool,
     certificate: Path | None,
     estimate: bool,
-    rows: int,
+    rows: int | None,
     out: Path | None,
 ) -> None:
     """Validate TASK and DATA, find out by a few calls what each link gives, and say the most that a run can cost.
@@ -65,12 +66,12 @@ def command(
         raise click.UsageError("--repair goes with --ledger: name the run's folder.")
     if task is None:
         raise click.UsageError("Missing argument 'TASK'. To check a run: catena check --ledger RUN")
-    if out is not None and not estimate:
-        raise click.UsageError("--out goes with --estimate.")
+    if not estimate and (out is not None or rows is not None):
+        raise click.UsageError(f"{'--out' if rows is None else '--rows'} goes with --estimate.")
     if estimate:
         from catena.cli.costing import estimate_cost
 
-        estimate_cost(output, task, data, rows, out)
+        estimate_cost(output, task, data, rows or SAMPLE_ROWS, out)
         return
     check_task_and_data(output, task, data)
 

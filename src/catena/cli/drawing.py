@@ -160,7 +160,8 @@ def plane(points: Sequence[Point], width: int, height: int, ink: Ink) -> list[Te
         drawn = Text(f"{label:>5} {upright if labelled else ink.stroke}")
         for column, character in enumerate(row_):
             mark = marks.get((line, column))
-            drawn.append(character, BEST if mark and mark.best else COMMON if mark else "dim")
+            style = BEST if mark and mark.best else COMMON if mark else "" if character == " " else "dim"
+            drawn.append(character, style)
         lines.append(drawn)
     lines.append(Text(" " * (left - 1) + corner + flat * columns))
     lines.append(Text(" " * left + _ticks([point.x for point in points], across, columns)))

@@ -13,7 +13,11 @@ SHOWN = ("classes", "confusion", "confidence", "agreement", "tests", "all")
 @click.command(name="evaluate")
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option("--votes", type=click.Path(path_type=Path), help="Evaluate this vote table instead of a run.")
-@click.option("--chain", help="With --votes: links in order, separated by commas, that make the result.")
+@click.option(
+    "--chain",
+    help="With --votes: links in order, separated by commas, that make the result (or, with --result, what it is "
+    "compared with).",
+)
 @click.option("--share", help="With --chain: the share that each link keeps; equal unless said.")
 @click.option(
     "--aggregate",
@@ -67,8 +71,6 @@ def command(
         raise InputError("--gold goes with a run.", "A vote table has its gold in items.parquet.")
     if (share or aggregate) and not chain:
         raise InputError("--share and --aggregate go with --chain.")
-    if chain and result:
-        raise InputError("The result is that of --chain or that in --result.", "Give one of them.")
     if run is not None:
         judged, values = _of_run(output, run, gold, by)
     else:

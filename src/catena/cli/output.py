@@ -39,7 +39,9 @@ class Output:
         console = self._console()
         with console.capture() as captured:
             for thing in things:
-                # What a very narrow terminal can't hold goes on in the next line: nothing is cut.
+                # What a very narrow terminal can't hold goes on in the next line: nothing is cut, no column left out.
+                if (getattr(thing, "min_width", None) or 0) > console.width:
+                    thing.width = thing.min_width
                 console.print(thing, soft_wrap=isinstance(thing, str) and _whole(console, thing), crop=False)
         text = captured.get()
         if not console.is_terminal:

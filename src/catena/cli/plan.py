@@ -7,8 +7,8 @@ import click
 
 __all__ = ["command"]
 
-WIDE, NARROW = 76, 58
-"""Characters of a screen that hold all columns, and all but one."""
+KEPT, BETWEEN = "keep", "95 % interval"
+"""Columns that a narrow screen does without."""
 
 
 @click.command(name="plan")
@@ -59,8 +59,8 @@ def command(output: Any, /, source: Path, data: Path | None, out: Path | None, *
     from catena.evaluate.budget import parse_budget, parse_target
 
     money, aim = asked.pop("budget"), asked.pop("target")
-    budget = parse_budget(money) if money else None
-    target = parse_target(aim) if aim else None
+    budget = None if money is None else parse_budget(money)
+    target = None if aim is None else parse_target(aim)
     if source.is_dir() != (data is None):
         raise InputError(
             f"{source} is {'a folder of votes: it takes no DATA' if source.is_dir() else 'no folder of votes'}.",
@@ -100,6 +100,7 @@ def _plan_recorded(
     from catena.cli.output import refuse_target
     from catena.data.distributions import read_logprobs
     from catena.data.votes import read_votes
+    from catena.errors import InputError
     from catena.evaluate.pilot import choose_pilot, dearest, take
     from catena.evaluate.plan import Planner, held_out
     from catena.evaluate.planned import write_planned, write_planned_labels
@@ -120,6 +121,11 @@ def _plan_recorded(
     logprobs = read_logprobs(votes, table)
     rows = choose_pilot(table, pilot or "300", seed)
     rest = np.setdiff1d(np.arange(len(table)), rows)
+    if not len(rest):
+        raise InputError(
+            f"--pilot {pilot or 300}: all {len(rows):,} items are in it: none is left to plan for.",
+            "Take a smaller pilot.",
+        )
     sample = take(table, logprobs, rows, ties(table.item_ids.tolist(), seed))
     planner = Planner(sample, len(rest), seed, metric, compared)
     budget = _usual(budget, target, planner)
@@ -187,7 +193,10 @@ def _plan_live(
         for warning in watcher.warnings:
             output.warn(warning)
     metric = "agreement" if found.compared else target.metric if target else metric
-    planner = Planner(found.sample, found.rows - len(found.sample), seed, metric, found.compared or None)
+    rest = found.rows - len(found.sample)
+    if not rest:
+        output.warn("all rows are in the pilot: the plan is for as many others like them.")
+    planner = Planner(found.sample, rest or found.rows, seed, metric, found.compared or None)
     budget = _usual(budget, target, planner)
     plan = planner.plan(budget, target)
     file = task or out / "plan.yaml"
@@ -227,7 +236,8 @@ def _warn(output: Any, plan: Any, document: dict[str, Any]) -> None:
     from catena.evaluate.plan import BLIND
 
     if plan.reached is False:
-        output.warn("no plan within the budget is expected to reach the target; this is the best one.")
+        within = " within the budget" if plan.asked is not None else ""
+        output.warn(f"no plan{within} is expected to reach the target; this is the best one.")
     if document["held_out"] and document["held_out"]["missing"]:
         output.warn(
             f"{document['held_out']['missing']:,} of the votes that this plan needs are not recorded; such votes count "
@@ -241,47 +251,75 @@ def _warn(output: Any, plan: Any, document: dict[str, Any]) -> None:
 
 
 def _show(output: Any, document: dict[str, Any]) -> None:
-    from catena.cli.pictures import marks_of, plan_picture
-    from catena.cli.tables import money, table
+    from catena.cli.pictures import plan_picture
+    from catena.cli.tables import money
 
-    chains, links = marks_of(document, output.ink)
+    output.say(_frontier(output, document), _singles(output, document))
+    if any(len(each["chain"]) == 1 for each in document["frontier"]):
+        output.say(
+            "(A plan of one link is not that link alone: its labels are calibrated, and luck is taken off.)"
+        )
+    output.say(*plan_picture(document, output.width, output.ink))
+    pilot, expected = document["pilot"], document["expected"]
+    rest = " More of the budget would buy nothing." if document["rest_buys_nothing"] else ""
+    chosen = f"macro-F1 {expected['macro_f1']:.3f} and " if document["metric"] == "macro_f1" else ""
+    output.say(
+        f"Take {' > '.join(document['chain'])}: {chosen}{expected['accuracy']:.1%} {_right(document)} expected "
+        f"({expected['accuracy_low']:.1%} to {expected['accuracy_high']:.1%}) {_at(document)}.{rest}"
+    )
+    output.say(f"The pilot of {pilot['n']:,} items cost {money(pilot['cost_usd'])}. {_pays(document)}")
+
+
+def _frontier(output: Any, document: dict[str, Any]) -> Any:
+    """Return the table of what money buys; the picture has the intervals too."""
+    from catena.cli.pictures import marks_of
+    from catena.cli.tables import WIDEST_TEXT, fitting, table
+
+    chains, _ = marks_of(document, output.ink)
+    by_f1 = document["metric"] == "macro_f1"
     rows = [
         [
             mark,
             " > ".join(each["chain"]),
             "/".join(f"{share:.0%}" for share in each["shares"]),
+            *([f"{each['macro_f1']:.3f}"] if by_f1 else []),
             f"{each['accuracy']:.1%}",
             f"{each['accuracy_low']:.1%} to {each['accuracy_high']:.1%}",
             _times(each["cost_share"]),
         ]
         for mark, each in zip(chains, document["frontier"], strict=True)
     ]
-    names = ["", "chain", "keep", "accuracy", "95 % interval", "cost"]
-    shown = (
-        [0, 1, 2, 3, 4, 5]
-        if output.width >= WIDE
-        else [0, 1, 3, 4, 5]
-        if output.width >= NARROW
-        else [0, 1, 3, 5]
-    )
-    rows = [[row[at] for at in shown] for row in rows]  # the picture has the intervals too
-    names = [names[at] for at in shown]
-    output.say(table("What money buys, as expected from the pilot", names, rows, left=3 if 2 in shown else 2))
-    singles = [
-        [mark, each["link"], f"{each['accuracy']:.1%}", _number(each["auroc"]), _times(each["cost_share"])]
+    names = ["", "chain", KEPT, *(["macro-F1"] if by_f1 else []), _right(document), BETWEEN, "cost"]
+    names, rows = fitting(names, rows, output.width, [KEPT, BETWEEN], left=2, text=WIDEST_TEXT)
+    return table("What money buys, as expected from the pilot", names, rows, left=2 + (KEPT in names))
+
+
+def _singles(output: Any, document: dict[str, Any]) -> Any:
+    from catena.cli.pictures import marks_of
+    from catena.cli.tables import table
+
+    _, links = marks_of(document, output.ink)
+    by_f1 = document["metric"] == "macro_f1"
+    rows = [
+        [
+            mark,
+            each["link"],
+            *([f"{each['macro_f1']:.3f}"] if by_f1 else []),
+            f"{each['accuracy']:.1%}",
+            _number(each["auroc"]),
+            _times(each["cost_share"]),
+        ]
         for mark, each in sorted(
             zip(links, document["links"], strict=True), key=lambda pair: pair[1]["cost_usd"]
         )
     ]
-    output.say(table("Single links on the pilot", ["", "link", "accuracy", "AUROC", "cost"], singles, left=2))
-    output.say(*plan_picture(document, output.width, output.ink))
-    pilot, expected = document["pilot"], document["expected"]
-    rest = " More of the budget would buy nothing." if document["rest_buys_nothing"] else ""
-    output.say(
-        f"Take {' > '.join(document['chain'])}: {expected['accuracy']:.1%} accuracy expected "
-        f"({expected['accuracy_low']:.1%} to {expected['accuracy_high']:.1%}) {_at(document)}.{rest}"
-    )
-    output.say(f"The pilot of {pilot['n']:,} items cost {money(pilot['cost_usd'])}. {_pays(document)}")
+    names = ["", "link", *(["macro-F1"] if by_f1 else []), _right(document), "AUROC", "cost"]
+    return table("Single links on the pilot", names, rows, left=2)
+
+
+def _right(document: dict[str, Any]) -> str:
+    """Return what being right means here."""
+    return "agreement" if document["agree_with"] else "accuracy"
 
 
 def _at(document: dict[str, Any]) -> str:
@@ -311,7 +349,7 @@ def _show_held_out(output: Any, document: dict[str, Any]) -> None:
         return
     alone = f"; {single['link']} alone had {single['accuracy']:.1%}" if single["accuracy"] is not None else ""
     output.say(
-        f"On the other {held['n']:,} items it had {held['accuracy']:.1%} accuracy, macro-F1 {held['macro_f1']:.3f}, for "
+        f"On the other {held['n']:,} items it had {held['accuracy']:.1%} {_right(document)}, macro-F1 {held['macro_f1']:.3f}, for "
         f"{money(held['cost_usd'])} ({_times(held['cost_share'])}){alone}."
     )
 

@@ -96,9 +96,29 @@ def show(output: Any, out: Path, task: Any) -> None:
             if right is not None:
                 lines.insert(0, f"Right in {right:.1%} of the {counted(scores['gold'], 'row')} with gold.")
         output.say(*lines)
+    if unheard := _unheard(run):
+        output.warn(unheard)
     if run["failed"]:
         output.say(
             f"{run['failed']:,} of {counted(run['n'], 'row')} without a label; the column 'reason' says why."
         )
     output.say(f"Labels: {out / LABELS_FILE}")
     output.result(run | {"state": "finished", "labels": str(out / LABELS_FILE)})
+
+
+def _unheard(run: dict[str, Any]) -> str:
+    """Say which links were asked for nothing: `rank` takes the surest vote, and theirs have no confidence."""
+    if run["aggregate"] != "rank":
+        return ""
+    lost = [
+        link
+        for link in run["links"][1:]
+        if link["kept"] and not link["labels"] and link["confidences"] is None
+    ]
+    if not lost:
+        return ""
+    names, kept = " and ".join(link["link"] for link in lost), sum(link["kept"] for link in lost)
+    return (
+        f"no label is that of {names}, where {kept:,} rows ended: such votes have no confidence, and `aggregate: rank` takes "
+        "the surest. Write `aggregate: last`, which buys nothing anew, or give them one: `confidence: auto`."
+    )

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from catena.cli.drawing import Ink
 from catena.cli.pictures import reliability_bar, risk_spark
-from catena.cli.tables import table
+from catena.cli.tables import fits, table
 from catena.data.cells import one_line
 from catena.report.words import figure as _number
 from catena.report.words import share as _share
@@ -29,7 +29,7 @@ def further_tables(document: Mapping[str, Any], wanted: Sequence[str], width: in
     if {"agreement", "all"} & set(wanted):
         made += _agreement(document["agreement"])
     if {"tests", "all"} & set(wanted) and "tests" in document:
-        made += _tests(document)
+        made += _tests(document, width)
     return made
 
 
@@ -147,14 +147,14 @@ def _agreement(agreement: Mapping[str, Any]) -> list[Any]:
     return [table("Cohen's kappa", ["between", "and", "items", "kappa"], rows, left=2), alpha, note]
 
 
-def _tests(document: Mapping[str, Any]) -> list[Any]:
+def _tests(document: Mapping[str, Any], width: int) -> list[Any]:
     rows = []
-    for test in document["tests"]:
+    for test in [*document["tests"], *document["rule_tests"]]:
         f1 = test["macro_f1"]
         gain = None if not test["n"] else test["result"]["accuracy"] - test["alone"]["accuracy"]
         rows.append(
             [
-                test["link"],
+                test["link"] if "link" in test else f"chain, {test['rule']}",
                 f"{test['n']:,}",
                 "-" if gain is None else f"{100 * gain:+.1f}",
                 f"{test['only_result_right']:,}/{test['only_link_right']:,}",
@@ -164,9 +164,14 @@ def _tests(document: Mapping[str, Any]) -> list[Any]:
                 _p(f1 and f1["p"]),
             ]
         )
-    names = ["against", "items", "accuracy,\npoints", "only it/\nthe link right", "McNemar p"]
+    names = ["against", "items", "accuracy,\npoints", "only it/\nthat right", "McNemar p"]
     names += ["macro-F1", "95 % interval", "bootstrap p"]
-    made: list[Any] = [table("The result against each link, on what the link was asked", names, rows, left=1)]
+    title = "The result against each link, on what the link was asked, and against the other rules"
+    title = title if document["rule_tests"] else title.partition(", and")[0]
+    made: list[Any] = [
+        table(title, [names[i] for i in at], [[row[i] for i in at] for row in rows], left=1)
+        for at in ([range(8)] if fits(names, rows, width, left=1) else [(0, 1, 2, 3, 4), (0, 1, 5, 6, 7)])
+    ]
     if document["changes"]:
         changes = [
             [each["link"]]

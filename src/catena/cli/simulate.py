@@ -167,7 +167,7 @@ def _missing(result: dict[str, Any]) -> int:
 
 
 def _show(output: Any, results: list[dict[str, Any]]) -> None:
-    from catena.cli.tables import money, table
+    from catena.cli.tables import money, split_tables
 
     lacking = any(map(_missing, results))
     names = ["chain", "failed", *(["missing"] if lacking else [])]
@@ -198,7 +198,7 @@ def _show(output: Any, results: list[dict[str, Any]]) -> None:
         )
     # Which link stands where makes no difference to how many items are kept there.
     kept = "/".join(f"{link['kept']:,}" for link in results[0]["links"])
-    output.say(table(f"Links in order keep {kept}", names, rows, left=1))
+    output.say(*split_tables(f"Links in order keep {kept}", names, rows, output.width, left=1))
 
 
 def _show_links(output: Any, result: dict[str, Any]) -> None:
@@ -216,9 +216,12 @@ def _show_links(output: Any, result: dict[str, Any]) -> None:
     ]
     names = ["link", "received", "kept", "failed", "accuracy", "macro-F1", "cost"]
     output.say(table("Each link on what it received", names, rows, left=1))
-    bound = result["oracle"]["all"]
+    bound, reached = result["oracle"]["all"], result["oracle"]["reached"]
     if bound is not None:
-        output.say(f"Some link of the chain is right on {bound:.1%} of all items: no rule can do better.")
+        output.say(
+            f"Some link of the chain is right on {bound:.1%} of all items: no rule can do better. With these shares, one that "
+            f"the item reached is right on {reached:.1%}: the oracle's accuracy above."
+        )
 
 
 def _figure(value: float | None) -> str:

@@ -52,6 +52,6 @@ def command(output: Any, run: Path) -> None:
         output.warn(
             f"{run / LABELS_FILE} {WRONG[labels]}: the same catena run command writes it again, without a call."
         )
-    elif not at_work:
+    elif not at_work and not progress["stopped"]:  # otherwise the reason says how to go on
         output.say("The same catena run command goes on.")
     output.result(progress | {"labels": labels} | ({"waiting_for_people": waiting} if waiting else {}))

@@ -11,12 +11,24 @@ from catena.report.words import figure as _number
 from catena.report.words import money
 from catena.report.words import share as _share
 
-__all__ = ["classes_tables", "links_tables", "money", "saving_line", "scores_table", "table"]
+__all__ = [
+    "WIDEST_TEXT",
+    "classes_tables",
+    "fits",
+    "fitting",
+    "links_tables",
+    "money",
+    "saving_line",
+    "scores_table",
+    "split_tables",
+    "table",
+]
 
 NARROWEST_TEXT, WIDEST_TEXT = 10, 16
 """Characters that long text and headings are folded to: the least, and what is comfortable."""
 
 GAP = 3
+LITTLE = 0.005  # of what a run cost: not worth a word
 
 
 def links_tables(run: Mapping[str, Any], width: int) -> list[Table]:
@@ -29,7 +41,7 @@ def links_tables(run: Mapping[str, Any], width: int) -> list[Table]:
         counts = [f"{link[key]:,}" for key in ("received", "kept", "forwarded", "failed", "calls")]
         rest = [tokens, money(link["cost_usd"]), f"{link['seconds']:.1f}", _share(link["agreement"])]
         rows.append([link["link"], link["model"], *counts, *rest])
-    if _needed(names, rows, left=2) <= width:
+    if fits(names, rows, width, left=2):
         return [table("What each link did", names, rows, left=2)]
     did, used = (0, 2, 3, 4, 5, 10), (0, 1, 6, 7, 8, 9)
     least = NARROWEST_TEXT
@@ -46,6 +58,12 @@ def saving_line(run: Mapping[str, Any]) -> str:
     dearest, cost = run["dearest"], run["cost_usd"]
     if not dearest:
         return f"This run cost {money(cost or 0.0)}: its links are free."
+    unused = run["unused_usd"]
+    beside = (
+        f", {money(unused)} of it for votes that this chain does not use" if unused > LITTLE * cost else ""
+    )
+    if len(run["links"]) == 1:
+        return f"This run cost {money(cost)}{beside}."
     would = dearest["cost_usd"]
     less = round(1 - cost / would, 2)
     difference = f"{less:.0%} less" if less > 0 else f"{-less:.0%} more" if less < 0 else "the same"
@@ -53,30 +71,30 @@ def saving_line(run: Mapping[str, Any]) -> str:
     between = "" if low == high else f" ({low} to {high})"
     return (
         f"Labelling everything with {dearest['link']} (the dearest) would have cost {money(would)}{between}; "
-        f"this run {money(cost)} ({difference})."
+        f"this run {money(cost)} ({difference}){beside}."
     )
 
 
 def scores_table(scores: Mapping[str, Any], rule: str | None) -> Table:
     """Return accuracy and macro-F1 of each link on what it saw, of each rule on everything, and of the result.
 
+    The items are those with gold: figures are over no others.
+
     Args:
         scores: From `assess.scores_of` or `assess.assess`; the latter has intervals.
         rule: Which rule made the result; None where there is only votes.
     """
-    rows = [(f"{link['link']}, on what it saw", link["received"], link) for link in scores["links"]]
+    rows = [(f"{link['link']}, on what it saw", link) for link in scores["links"]]
     for name, figures in scores["aggregates"].items():
         mine = name == rule
-        rows.append(
-            (f"chain, {name}{' (the result)' * mine}", scores["n"], scores["final"] if mine else figures)
-        )
+        rows.append((f"chain, {name}{' (the result)' * mine}", scores["final"] if mine else figures))
     if "final" in scores and rule not in scores["aggregates"]:
-        rows.append((f"{rule} (the result)", scores["n"], scores["final"]))
+        rows.append((f"{rule} (the result)", scores["final"]))
     names = ["labels of", "items", "accuracy", "macro-F1"]
-    cells = [[name, f"{n:,}", _share(of["accuracy"]), _number(of["macro_f1"])] for name, n, of in rows]
-    if any("accuracy_low" in of for *_, of in rows):
+    cells = [[name, f"{of['gold']:,}", _share(of["accuracy"]), _number(of["macro_f1"])] for name, of in rows]
+    if any("accuracy_low" in of for _, of in rows):
         names = [*names[:3], "95 % interval", "macro-F1", "95 % interval"]
-        for row, (*_, of) in zip(cells, rows, strict=True):
+        for row, (_, of) in zip(cells, rows, strict=True):
             row.insert(3, _between(of, "accuracy", _share))
             row.append(_between(of, "macro_f1", _number))
     return table("Against gold", names, cells, left=1)
@@ -85,7 +103,7 @@ def scores_table(scores: Mapping[str, Any], rule: str | None) -> Table:
 def classes_tables(scores: Mapping[str, Any], width: int) -> list[Table]:
     """Return F1 per class of each link on what it saw and of each rule, in as many tables as the width asks for."""
     of = [(link["link"], link) for link in scores["links"]] + list(scores["aggregates"].items())
-    if not scores["aggregates"] and "final" in scores:
+    if "final" in scores and scores.get("rule") not in scores["aggregates"]:
         of.append(("result", scores["final"]))
     names = ["class", "gold", *[name for name, _ in of]]
     rows = [
@@ -96,8 +114,38 @@ def classes_tables(scores: Mapping[str, Any], width: int) -> list[Table]:
         ]
         for label, known in _most_gold(scores)["per_class"].items()
     ]
-    parts = _parts(names, rows, range(len(names)), width, left=1, always=2)
-    return [table("F1 per class", *_columns(names, rows, part), left=1) for part in parts]
+    return split_tables("F1 per class", names, rows, width, left=1, always=2)
+
+
+def split_tables(
+    title: str, names: Sequence[str], rows: Sequence[Sequence[str]], width: int, left: int, always: int = 1
+) -> list[Table]:
+    """Return as many tables as the width asks for; the first columns, `always`, stand in each of them."""
+    parts = _parts(names, rows, range(len(names)), width, left=left, always=always)
+    return [table(title, *_columns(names, rows, part), left=left) for part in parts]
+
+
+def fits(names: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, left: int) -> bool:
+    """Return whether a screen of this width holds a table with its long text folded."""
+    return _needed(names, rows, left) <= width
+
+
+def fitting(
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    width: int,
+    spare: Sequence[str],
+    left: int = 1,
+    text: int = NARROWEST_TEXT,
+) -> tuple[list[str], list[list[str]]]:
+    """Return the columns without as many of the spare ones, in their order, as the width asks for.
+
+    The first `left` columns are text, which may be folded to `text` characters.
+    """
+    at, without = list(range(len(names))), list(spare)
+    while without and _needed(*_columns(names, rows, at), left, text) > width:
+        at.remove(names.index(without.pop(0)))
+    return _columns(names, rows, at)
 
 
 def _parts(
@@ -128,7 +176,9 @@ def _most_gold(scores: Mapping[str, Any]) -> Any:
 
 def table(title: str | None, names: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> Table:
     """Return a table whose first `left` columns are text, which may be folded, and the others numbers, which never are."""
+    least = _needed(names, rows, left, NARROWEST_TEXT)  # of which no column may lose any: see `Output.say`
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    made.min_width = least
     for at, name in enumerate(names):
         width = _width(names, rows, at)
         if at < left:
@@ -148,12 +198,12 @@ def _needed(names: Sequence[str], rows: Sequence[Sequence[str]], left: int, text
 
 def _width(names: Sequence[str], rows: Sequence[Sequence[str]], at: int) -> int:
     heading = max(map(cell_len, _folded(names[at]).split("\n")))
-    cells = max((cell_len(row[at]) for row in rows), default=0)
+    cells = max((cell_len(line) for row in rows for line in row[at].split("\n")), default=0)
     return max(heading, cells)
 
 
 def _folded(heading: str) -> str:
-    return "\n".join(chop_cells(heading, WIDEST_TEXT))
+    return "\n".join(part for line in heading.split("\n") for part in chop_cells(line, WIDEST_TEXT) or [""])
 
 
 def _columns(

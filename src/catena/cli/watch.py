@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from catena.cli.tables import money, table
+from catena.cli.tables import fitting, money, table
 from catena.engine.progress import LinkProgress, Progress
 from catena.report.words import clock
 from catena.report.words import rate as a_second
@@ -20,6 +20,8 @@ __all__ = ["Watcher"]
 PLAIN_SECONDS = 10.0
 LOOK_SECONDS = 0.5
 WINDOW_SECONDS = 10.0
+SPARE = ("forwarded", "at a time", "kept", "calls/s", "failed", "left")
+"""Columns that a narrow screen does without, the first ones first."""
 
 
 class Watcher:
@@ -71,7 +73,7 @@ class Watcher:
         parts = [
             f"{link.name}: {link.received:,} of {link.expected:,} received, {link.answered - link.forwarded:,} kept, "
             f"{link.forwarded:,} forwarded, {link.failed:,} failed, "
-            + (link.waits_for or f"{_rate(rate)}, {link.in_flight:,} at a time")
+            + (_stuck(link) or f"{_rate(rate)}, {link.in_flight:,} at a time")
             for link, rate in zip(progress.links, self._rates(), strict=True)
         ]
         spent = progress.capped or money(sum(link.cost_usd for link in progress.links))
@@ -83,7 +85,7 @@ class Watcher:
         links = self._progress.links if self._progress else []
         rows = [
             [
-                f"{link.name} ({link.waits_for})" if link.waits_for else link.name,
+                f"{link.name} ({_stuck(link)})" if _stuck(link) else link.name,
                 f"{link.received:,} of {link.expected:,}",
                 f"{link.answered - link.forwarded:,}",
                 f"{link.forwarded:,}",
@@ -95,7 +97,7 @@ class Watcher:
             ]
             for link, rate in zip(links, self._rates(), strict=True)
         ]
-        made = table(None, names, rows, left=1)
+        made = table(None, *fitting(names, rows, self._console.width, SPARE), left=1)
         if self._progress and self._progress.capped:
             made.caption = f"of the budget: {self._progress.capped}"
         return made
@@ -122,6 +124,11 @@ class Watcher:
         left = [_seconds_left(link, rate) for link, rate in zip(links, self._rates(), strict=True)]
         known = [seconds for seconds in left if seconds is not None]
         return max(known, default=None) if len(known) == len(left) else None
+
+
+def _stuck(link: LinkProgress) -> str:
+    """Return what a link waits for, or why none of its calls works; empty where it works."""
+    return link.waits_for or (f"no call works, still trying: {link.out}" if link.out else "")
 
 
 def _seconds_left(link: LinkProgress, rate: float | None) -> float | None:

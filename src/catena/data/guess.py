@@ -27,7 +27,8 @@ TEXT = (
 )  # fmt: skip
 GOLD = (
     "gold", "gold_label", "true_label", "label_text", "label_name", "label", "labels", "stance", "sentiment", "leaning",
-    "class", "category", "topic", "emotion", "annotation", "target_label", "target label", "y",
+    "class", "category", "topic", "emotion", "polarity", "annotation", "ground_truth", "gold_standard", "human_label",
+    "target_label", "y",
 )  # fmt: skip
 TARGET = ("target", "topic")
 
@@ -200,7 +201,7 @@ def _first(columns: Iterable[str], wanted: Iterable[str], taken: Collection[str 
     """Return the column that has the first of these names, in any case."""
     there: dict[str, str] = {}
     for name in columns:
-        there.setdefault(name.strip().lower().replace("-", "_"), name)
+        there.setdefault(name.strip().lower().replace("-", "_").replace(" ", "_"), name)
     return next((there[name] for name in wanted if name in there and there[name] not in taken), None)
 
 

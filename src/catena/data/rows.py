@@ -202,6 +202,10 @@ def check_columns(source: Source, columns: Columns) -> None:
     for column in wanted:
         if column is not None and column not in names:
             there = f"{name} has no column {quoted(column)}. Its columns: {places([quoted(each) for each in names])}."
+            if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
+                raise DataError(
+                    there, "It looks separated by semicolons or tabs: save it with commas, or as .tsv."
+                )
             lower = {each.lower(): each for each in names}
             near = get_close_matches(column.lower(), lower, 1)
             raise DataError(there, f"Did you mean {quoted(lower[near[0]])}?" if near else "")

@@ -14,6 +14,8 @@ from catena.errors import DataError, places
 
 __all__ = ["VoteTable", "read_columns", "read_votes"]
 
+A_TABLE = "A vote table is a folder with items.parquet, votes.parquet and labels.json."
+TABLE_FILES = ("items.parquet", "votes.parquet")
 NO_LABEL = -1
 MOST_LABELS = 10_000
 NUMBERS = frozenset({"confidence", "cost_usd", "latency_ms", "prompt_tokens", "completion_tokens"})
@@ -112,6 +114,8 @@ def read_votes(folder: Path) -> VoteTable:
 def _read_labels(path: Path) -> tuple[str, ...]:
     try:
         given = json.loads(path.read_text("utf-8-sig"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.", A_TABLE) from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: can't read the labels: {error}.", "It is a JSON list of the labels."
@@ -142,8 +146,7 @@ def read_columns(path: Path, needed: list[str], optional: list[str]) -> Any:
         table = file.read(columns=needed + [name for name in optional if name in names])
         return pa.table({name: _column(path, table, name) for name in table.column_names})
     except FileNotFoundError as error:
-        hint = "A vote table has items.parquet, votes.parquet and labels.json."
-        raise DataError(f"{path} does not exist.", hint) from error
+        raise DataError(f"{path} does not exist.", A_TABLE if path.name in TABLE_FILES else "") from error
     except (OSError, pa.ArrowException) as error:
         said = " ".join(str(error).split())
         raise DataError(f"{path}: not a readable Parquet file: {said}.") from error
@@ -246,7 +249,7 @@ def _fill(
         "label": _scatter(shape, NO_LABEL, np.int16, flat, label[known]),
         "confidence": _scatter(shape, np.nan, np.float64, flat, _floats(votes, "confidence")[known]),
         "recorded": _scatter(shape, False, np.bool_, flat, True),
-        "cost_usd": _scatter(shape, np.nan, np.float64, flat, _floats(votes, "cost_usd")[known]),
+        "cost_usd": _scatter(shape, np.nan, np.float64, flat, _costs(votes, path)[known]),
     }, tuple(notes)
 
 
@@ -265,6 +268,18 @@ def _floats(votes: Any, name: str) -> NDArray[np.float64]:
         return np.full(len(votes), np.nan)
     values: NDArray[np.float64] = votes[name].combine_chunks().to_numpy(zero_copy_only=False)
     return values
+
+
+def _costs(votes: Any, path: Path) -> NDArray[np.float64]:
+    """Return what each vote cost, NaN where that is unknown."""
+    costs = _floats(votes, "cost_usd")
+    wrong = (costs < 0) | np.isinf(costs)
+    if wrong.any():
+        found = f"{int(wrong.sum()):,} of cost_usd, {costs[wrong][0]:g} the first"
+        raise DataError(
+            f"{path}: costs can't be below 0 or without end: {found}.", "Null is unknown, 0 is free."
+        )
+    return costs
 
 
 def _scatter(

@@ -38,6 +38,11 @@ class Circuit:
         self._pause = FIRST_PROBE
         self.opened = False
 
+    @property
+    def out(self) -> bool:
+        """Whether nothing works now, so that one call at a time tries it."""
+        return self._open
+
     def wait(self, now: float, in_flight: int) -> float | None:
         """Return in how many seconds a call may begin; None where a probe is under way."""
         if not self._open:

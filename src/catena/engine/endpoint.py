@@ -194,6 +194,11 @@ class Gate:
         return self.in_flight < self._most
 
     @property
+    def out(self) -> str:
+        """Why no call works now; empty while calls do, and where none of this link has failed."""
+        return self.troubles[-1].message if self.endpoint.circuit.out and self.troubles else ""
+
+    @property
     def ceiling(self) -> int:
         """The most calls that the link may have in flight."""
         return self._most

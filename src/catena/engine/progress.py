@@ -52,6 +52,11 @@ class LinkProgress:
         """How many calls the link has in flight."""
         return self.gate.in_flight if self.gate else 0
 
+    @property
+    def out(self) -> str:
+        """Why none of its calls works now; empty while they do."""
+        return self.gate.out if self.gate else ""
+
     def note(self, row: int, failure: Failure) -> None:
         """Remember an item that failed, for whoever watches."""
         self.troubles.append(Trouble(time.time(), row, failure.reason, failure.message))

@@ -27,7 +27,7 @@ def scores_of(judged: Judged, over: Sequence[str] = ()) -> dict[str, Any]:
     document: dict[str, Any] = {"n": len(judged), "gold": int((judged.gold >= 0).sum())}
     if judged.result:
         labelled = int((judged.result.label >= 0).sum())
-        document |= {"labelled": labelled, "failed": len(judged) - labelled}
+        document |= {"rule": judged.result.name, "labelled": labelled, "failed": len(judged) - labelled}
     document["links"] = [
         {
             "link": name,
@@ -72,6 +72,11 @@ def assess(judged: Judged, over: Sequence[str] = (), seed: int = 0) -> dict[str,
         chance = sure if judged.result.probable else None
         document["final"].update(_more(judged, judged.gold, label, sure, chance, at, seed))
         document["tests"] = _tests(judged, judged.result, over, at, seed)
+        document["rule_tests"] = [
+            {"rule": rule} | _test(judged, judged.result, judged.gold, label, over, at, seed)
+            for rule, label in judged.aggregates.items()
+            if rule != judged.result.name
+        ]
         document["changes"] = _changes(judged, judged.result)
     document["agreement"] = _agreement(judged)
     return document
@@ -183,26 +188,35 @@ def _tests(
     judged: Judged, result: Result, over: Sequence[str], at: Sequence[int], seed: int
 ) -> list[dict[str, Any]]:
     """Compare the result with each link on the items with gold that the link was asked about."""
-    tests = []
-    for j, name in enumerate(judged.links):
-        gold = _on(judged, judged.asked[j])
-        here = gold >= 0
-        chain, link = result.label == gold, judged.label[j] == gold
-        only = int((here & chain & ~link).sum()), int((here & ~chain & link).sum())
-        difference = macro_f1_difference(gold, result.label, judged.label[j], len(judged.labels), at, seed)
-        tests.append(
-            {
-                "link": name,
-                "n": int(here.sum()),
-                "result": score(gold, result.label, judged.labels, over).brief(),
-                "alone": score(gold, judged.label[j], judged.labels, over).brief(),
-                "only_result_right": only[0],
-                "only_link_right": only[1],
-                "mcnemar_p": mcnemar(*only) if here.any() else None,
-                "macro_f1": msgspec.to_builtins(difference),
-            }
-        )
-    return tests
+    return [
+        {"link": name} | _test(judged, result, _on(judged, judged.asked[j]), judged.label[j], over, at, seed)
+        for j, name in enumerate(judged.links)
+    ]
+
+
+def _test(
+    judged: Judged,
+    result: Result,
+    gold: NDArray[np.int16],
+    label: NDArray[np.int16],
+    over: Sequence[str],
+    at: Sequence[int],
+    seed: int,
+) -> dict[str, Any]:
+    """Compare the result with other labels of the same items."""
+    here = gold >= 0
+    ours, theirs = result.label == gold, label == gold
+    only = int((here & ours & ~theirs).sum()), int((here & ~ours & theirs).sum())
+    difference = macro_f1_difference(gold, result.label, label, len(judged.labels), at, seed)
+    return {
+        "n": int(here.sum()),
+        "result": score(gold, result.label, judged.labels, over).brief(),
+        "alone": score(gold, label, judged.labels, over).brief(),
+        "only_result_right": only[0],
+        "only_link_right": only[1],
+        "mcnemar_p": mcnemar(*only) if here.any() else None,
+        "macro_f1": msgspec.to_builtins(difference),
+    }
 
 
 def _changes(judged: Judged, result: Result) -> list[dict[str, Any]]:

@@ -57,7 +57,9 @@ def describe_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
 
 def described(ledger: Ledger, task: TaskSpec, votes: RunVotes, decision: Decision) -> dict[str, Any]:
     """Return what `describe_run` does of a decision, a provisional one too: then `kept` is where items stand so far."""
-    final = decision.result(task.aggregate, votes.votes, task.judge()).label()
+    result = decision.result(task.aggregate, votes.votes, task.judge())
+    final = result.label()
+    given = np.bincount(result.source[result.source >= 0], minlength=len(votes.links))
     kept = np.bincount(decision.kept_by[decision.reached.any(0)], minlength=len(votes.links))
     links, resolved = [], ledger.get("resolved") or {}
     for j, name in enumerate(votes.links):
@@ -71,6 +73,7 @@ def described(ledger: Ledger, task: TaskSpec, votes: RunVotes, decision: Decisio
                 "received": int(here.sum()),
                 "kept": int(kept[j]),
                 "forwarded": int(here.sum() - kept[j]),
+                "labels": int(given[j]),
                 "failed": int((here & (votes.label[j] < 0)).sum()),
                 **ledger.spent(number),
                 **_stands_on(resolved.get(name)),
@@ -91,6 +94,7 @@ def described(ledger: Ledger, task: TaskSpec, votes: RunVotes, decision: Decisio
                 *_probed(resolved),
             ]
         ),
+        "unused_usd": _unused(ledger, votes, decision),
         "dearest": _dearest(ledger, links, len(votes)),
     }
 
@@ -122,6 +126,24 @@ def _probed(resolved: dict[str, Any]) -> list[float]:
 def _sum(costs: list[float | None]) -> float | None:
     known = [cost for cost in costs if cost is not None]
     return float(sum(known)) if known else None
+
+
+def _unused(ledger: Ledger, votes: RunVotes, decision: Decision) -> float:
+    """Return what votes cost that this decision does not use: of a pilot, an estimate, or an earlier chain.
+
+    A vote that several rows share is part used where some of them are reached.
+    """
+    unused = 0.0
+    for name, (number, _) in ledger.links().items():
+        spent = ledger.spent(number)["cost_usd"] or 0.0
+        if name not in votes.links:
+            unused += spent
+            continue
+        reached = decision.reached[votes.links.index(name)]
+        if spent and ledger.asked_count(number)[0] > reached.sum():
+            paid = np.nan_to_num(ledger.scored(number, 0, len(votes))[1])
+            unused += spent * float(paid[~reached].sum() / paid.sum()) if paid.any() else 0.0
+    return unused
 
 
 def _dearest(ledger: Ledger, links: list[dict[str, Any]], n: int) -> dict[str, Any] | None:

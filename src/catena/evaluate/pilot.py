@@ -49,6 +49,10 @@ def choose_pilot(votes: VoteTable, pilot: str, seed: int) -> NDArray[np.int64]:
         InputError: Too few items with gold, or a listed item that has none or is not in the table.
     """
     known = votes.gold >= 0
+    if not known.any():
+        raise InputError(
+            "no item has gold to plan by.", "Plan by agreement with a link: --reference dearest, or its name."
+        )
     if pilot.strip().isdecimal():
         wanted = int(pilot)
         rows = np.flatnonzero(known)

@@ -92,6 +92,11 @@ class Planner:
         self._searches: dict[int | None, Search] = {}
 
     @property
+    def metric(self) -> str:
+        """What is chosen by: `accuracy`, `macro_f1` or `agreement`."""
+        return self._metric if self.agree_with is None else "agreement"
+
+    @property
     def best_single(self) -> str:
         """The single link that is best on the pilot; the cheaper where two are equal."""
         votes = self.pilot.votes

@@ -45,8 +45,9 @@ def summary(
         "aggregate": {"calibrated": msgspec.to_builtins(plan.planned.rule)},
         "reference": plan.reference,
         "agree_with": planner.agree_with,
+        "metric": planner.metric,
         "pilot": {"n": len(pilot), "accuracy": planner.counted(plan.found.candidate), "cost_usd": spent},
-        "expected": _expected(plan.found, one) | {"macro_f1": plan.found.macro_f1},
+        "expected": _expected(plan.found, one),
         "held_out": held_out,
         "best_single": _single(planner.best_single, others or planner.pilot),
         "pays_from_rows": math.ceil(spent / (one - plan.found.usd)) if plan.found.usd < LESS * one else None,
@@ -78,6 +79,7 @@ def _expected(found: Found, one: float) -> dict[str, Any]:
         "accuracy": found.accuracy,
         "accuracy_low": found.low,
         "accuracy_high": found.high,
+        "macro_f1": found.macro_f1,
         "cost_share": found.usd / one if one > 0 else None,
     }
 

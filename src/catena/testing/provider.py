@@ -241,7 +241,7 @@ def parser() -> argparse.ArgumentParser:
         prog="catena.testing.provider", description="A fake OpenAI-compatible provider."
     )
     made.add_argument(
-        "--settings", default="{}", help="all settings as JSON, - reads them from stdin; flags go on top"
+        "--settings", default="{}", help="all settings as JSON text, - reads it from stdin; flags go on top"
     )
     for field in msgspec.structs.fields(Settings):
         flag = f"--{field.name.replace('_', '-')}"

@@ -121,4 +121,8 @@ def from_text(name: str, text: str) -> Any:
         return {key.strip(): msgspec.convert(value, float, strict=False) for key, _, value in pairs}
     if get_origin(kind) is list:
         return [part.strip() for part in text.split(",") if part.strip()]
-    return text if str in kinds else msgspec.convert(text, kind, strict=False)
+    try:
+        return text if str in kinds else msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError as error:
+        table = "A table is written a=0.1,b=0.2." if Share in kinds else ""
+        raise InputError(f"--{name.replace('_', '-')} {text}: {error}.", table) from error
