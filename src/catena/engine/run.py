@@ -5,7 +5,7 @@ import contextlib
 import gc
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -123,12 +123,30 @@ class Run:
                 ledger, retry_failed=retry_failed, without_people=without_people, watch=watch
             )
 
-    def ask(self, rows: Sequence[int], links: Sequence[str], *, watch: Watch | None = None) -> None:
+    def begin(self) -> None:
+        """Take the rows in, without asking anybody.
+
+        Raises:
+            ChangedError: The folder holds a run of other rows, prompts or settings.
+        """
+        with self._opened() as ledger:
+            self._stand_on(stored(ledger.get("resolved")))
+            self._admit(ledger, update=False)
+
+    def ask(
+        self,
+        rows: Sequence[int],
+        links: Sequence[str],
+        *,
+        again: Collection[tuple[int, bytes]] = (),
+        watch: Watch | None = None,
+    ) -> None:
         """Get the votes of some links on some rows, as for a pilot; those that are there are not bought again.
 
         Args:
             rows: Ascending.
             links: Their names.
+            again: Failures to forget first, as link and key, so that they are asked for again; see `Ledger.transient`.
             watch: Called with the counts when the work begins.
 
         Raises:
@@ -142,7 +160,9 @@ class Run:
                 ledger.put_link(link.name, link.fingerprint, link.capabilities.model) for link in asked
             ]
             if ledger.get("task") is None:
-                ledger.put(task=msgspec.to_builtins(self.task))
+                ledger.put(task=msgspec.to_builtins(self.task), sampled=True)
+            if again:
+                ledger.forget_transient(only=set(again))
             for link in asked:
                 link.ready()
             self._calibrate(ledger, links, watch)
@@ -156,9 +176,25 @@ class Run:
             finally:
                 self.links = [open_link(spec, self.task) for spec in self.task.chain]  # those were closed
 
+    def settle(self, links: Sequence[str]) -> int:
+        """Let failures of some links stay as they are: no later run asks again, unless it is told to retry them.
+
+        Returns:
+            How many stay so.
+        """
+        with self._opened() as ledger:
+            return ledger.settle([number for name, (number, _) in ledger.links().items() if name in links])
+
+    def note(self, **facts: Any) -> None:
+        """Keep facts of the run in its ledger."""
+        with self._opened() as ledger:
+            ledger.put(**facts)
+
     def _calibrate(self, ledger: Ledger, links: Sequence[str], watch: Watch | None) -> None:
         """Get the votes on the first rows from links that are calibrated by them, and keep their mean distributions."""
-        known, means = ledger.links(), {}
+        known = ledger.links()
+        asked = {str(known[name][0]) for name in links}
+        means = {number: mean for number, mean in (ledger.get("means") or {}).items() if number not in asked}
         for at, spec in enumerate(self.task.chain):
             size = spec.options.get("calibrate")
             if not size or spec.name not in links:
@@ -208,7 +244,12 @@ class Run:
         done = ledger.get("finished") == decision and labels is not None and not ledger.get("stale")
         done = done and ledger.get("labels") in (labels, None)
         if retry_failed or not ledger.get("finished"):
-            done = not ledger.forget_transient() and done
+            done = not ledger.forget_transient(settled=retry_failed) and done
+        if retry_failed and ledger.get("settled"):
+            ledger.put(settled=None)
+            self._told.append(
+                "failures that a certificate counts on are asked again: catena check --certificate says whether it still holds."
+            )
         done = not revise(ledger, self.links, again=retry_failed) and done
         if done:
             return Outcome(self.folder, did_nothing=True)
@@ -216,7 +257,7 @@ class Run:
             link.ready()
         if ledger.get("finished") != decision:
             ledger.put(finished=None)
-        ledger.put(task=msgspec.to_builtins(self.task), stopped=None)
+        ledger.put(task=msgspec.to_builtins(self.task), stopped=None, sampled=None)
         if without_people:
             finish_without(self.folder, self.links)
         try:
@@ -370,6 +411,11 @@ def go_on(folder: Path, *, without_people: bool = False, watch: Watch | None = N
     """
     with Ledger(folder) as ledger:
         task = task_of(ledger)
+        if ledger.get("sampled"):  # to go on would ask about all rows, which nobody wished
+            raise InputError(
+                f"{folder}: links were asked about a sample only, and no run has begun.",
+                "The same catena plan or catena certify command goes on, and takes in what people said.",
+            )
     return Run(task, None, folder).execute(without_people=without_people, watch=watch)
 
 

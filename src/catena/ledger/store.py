@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from catena.errors import InputError, LedgerError
 from catena.ledger import sums, votes, wal
 from catena.ledger.batches import BatchRecord, Change, answered_keys, read_batches
+from catena.ledger.failing import failing, forget_failing
 from catena.ledger.items import ITEM_COLUMNS, Broken, RowChanges, compare, item, item_row
 from catena.ledger.lock import RunLock
 from catena.ledger.rows import checksum
@@ -23,7 +24,6 @@ from catena.types import Answer, Item
 __all__ = ["FILE", "Ledger", "RowChanges", "connect", "one_line", "store"]
 
 FILE = "ledger.sqlite"
-TRANSIENT = ("rate_limit", "overloaded", "server", "timeout", "transport", "bad_body", "bad_request")
 BLOCK = 4096
 WAL_BYTES = 1 << 24  # what stays of a log that a long reader had let grow
 
@@ -450,24 +450,58 @@ class Ledger:
         except Broken as broken:
             raise self.damaged(str(broken)) from None
 
-    def forget_transient(self) -> int:
-        """Let rows whose failure may have passed ask again; returns how many."""
-        marks = ",".join("?" * len(TRANSIENT))
-        keys = f"SELECT link, key FROM votes WHERE reason IN ({marks})"  # noqa: S608
-        used = "total(cost_usd), total(prompt_tokens + completion_tokens), total(calls)"
+    def forget_transient(
+        self, *, settled: bool = False, only: Collection[tuple[int, bytes]] | None = None
+    ) -> int:
+        """Let rows whose failure may have passed ask again; returns how many.
+
+        Args:
+            settled: Whether those ask again too that were to stay as they are (see `settle`).
+            only: Which failures, as link and key; all of them unless said.
+        """
         with _transaction(self._db):
-            charged = self._db.execute(
-                f"SELECT {used} FROM votes WHERE reason IN ({marks})",  # noqa: S608
-                TRANSIENT,
-            ).fetchone()
-            gone = self._db.execute(f"DELETE FROM asked WHERE (link, key) IN ({keys})", TRANSIENT).rowcount  # noqa: S608
-            freed = self._db.execute(f"DELETE FROM votes WHERE reason IN ({marks})", TRANSIENT).rowcount  # noqa: S608
+            stay = set() if settled else self._settled()
+            keys = [key for key in failing(self._db) if key not in stay and (only is None or key in only)]
+            if not keys:
+                return 0
+            gone, freed, charged = forget_failing(self._db, keys)
             if gone or freed:
                 for link, _ in self.links().values():
                     count(self._db, link)
                 lost = self.get("lost") or (0.0, 0.0, 0.0)
                 self._put({"finished": None, "lost": [a + b for a, b in zip(lost, charged, strict=True)]})
         return gone
+
+    def transient(
+        self, links: Collection[int], rows: Collection[int] | None = None
+    ) -> list[tuple[int, bytes]]:
+        """Return link and key of those failures of some links that may have passed and are not settled.
+
+        Args:
+            links: Their numbers.
+            rows: Which rows use them; any, or none, unless said.
+        """
+        stay = self._settled()
+        found = [key for key in failing(self._db) if key[0] in links and key not in stay]
+        if rows is None or not found:
+            return found
+        used = {
+            (link, key)
+            for link in {link for link, _ in found}
+            for row, key in self._db.execute("SELECT row, key FROM asked WHERE link = ?", (link,))
+            if row in rows
+        }
+        return [key for key in found if key in used]
+
+    def settle(self, links: Collection[int]) -> int:
+        """Let the failures of some links stay as they are, since something counts on them; returns how many stay so now."""
+        stay = sorted({*self._settled(), *self.transient(links)})
+        if stay:
+            self.put(settled=[[link, key.hex()] for link, key in stay])
+        return len(stay)
+
+    def _settled(self) -> set[tuple[int, bytes]]:
+        return {(link, bytes.fromhex(key)) for link, key in self.get("settled") or ()}
 
     def forget(self, link: int, keys: Sequence[bytes]) -> int:
         """Forget a link's answers to these keys, so that their rows ask again; returns how many there were."""
