@@ -1,5 +1,6 @@
 """A random sample of a run's rows for a person to label, and what a run's labels are worth with its gold."""
 
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from catena.routing import ties
 from catena.task import Columns, TaskSpec
 from catena.types import Item
 
-__all__ = ["draw_sample", "estimate_run", "sample_of"]
+__all__ = ["draw_sample", "estimate_run", "read_gold", "sample_of", "write_sample"]
 
 SAMPLE = "the random sample of catena estimate"  # sets its hash apart from that of ties and pilots
 
@@ -36,11 +37,15 @@ def draw_sample(ledger: Ledger, task: TaskSpec, count: int, seed: int, path: Pat
     Raises:
         InputError: The run has fewer rows.
     """
+    write_sample(sample_of(ledger, count, seed), path, target=bool(task.data.target))
+
+
+def write_sample(items: Sequence[Item], path: Path, *, target: bool) -> None:
+    """Write items for a person to label: id, text, target (where there is one), and gold to fill in."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
-    items = sample_of(ledger, count, seed)
     columns = {"id": texts([item.id for item in items]), "text": texts([item.text for item in items])}
-    if task.data.target:
+    if target:
         columns["target"] = texts([item.target for item in items])
     columns["gold"] = texts([None] * len(items))
     table = pa.table(columns)
@@ -86,7 +91,7 @@ def estimate_run(ledger: Ledger, task: TaskSpec, gold: Path | None, level: float
     if gold is None:
         truth = run_gold(ledger, task)
     else:
-        truth, blank = _read_gold(ledger, task, gold)
+        truth, blank = read_gold(gold, ledger.ids(), task.labels)
     if not (truth >= 0).any():
         hint = "Draw a random sample with --draw 200 --out sample.csv, have it labelled, and give it with --gold."
         raise InputError(f"{gold or ledger.folder}: there is no gold to estimate from.", hint)
@@ -103,13 +108,22 @@ def estimate_run(ledger: Ledger, task: TaskSpec, gold: Path | None, level: float
     }
 
 
-def _read_gold(ledger: Ledger, task: TaskSpec, path: Path) -> tuple[NDArray[np.int16], int]:
-    """Return the gold in a file by row of the run, -1 where it has none, and how many of its rows are blank."""
-    rows = {name: row for row, name in enumerate(ledger.ids())}
-    index = {label: at for at, label in enumerate(task.labels)}
+def read_gold(path: Path, item_ids: Iterable[str], labels: Collection[str]) -> tuple[NDArray[np.int16], int]:
+    """Return the gold in a file by item, -1 where it has none, and how many of its rows are blank.
+
+    Args:
+        path: Has columns `id` and `gold`.
+        item_ids: Of all items.
+        labels: What gold may be, in order.
+
+    Raises:
+        DataError: The file can't be read, names items that are not there, or gold outside the labels.
+    """
+    rows = {name: row for row, name in enumerate(item_ids)}
+    index = {label: at for at, label in enumerate(labels)}
     found, blank = np.full(len(rows), -1, np.int16), 0
     unknown = []
-    for block in read_rows(path, Columns(text="id", id="id", gold="gold"), task.labels):
+    for block in read_rows(path, Columns(text="id", id="id", gold="gold"), labels):
         for item in block:
             if item.id not in rows:
                 unknown.append(item.id)
