@@ -68,6 +68,17 @@ def test_unknown_costs_end_nothing():
         assert (found["ended"], found["likely"]["cost_usd"]) == (None, None)
 
 
+def test_a_link_without_confidences_ends_it():
+    """It can keep nothing, wherever it stands before the last; where only some votes have none, it can."""
+    votes, _ = panel([0.6, 1.2, 2.0], n=900)
+    for j in (0, 1):
+        mute = replace(votes, confidence=votes.confidence.copy())
+        mute.confidence[j] = np.nan
+        assert f"votes of link{j} has a confidence" in first_look(mute)["ended"]
+        mute.confidence[j, ::3] = votes.confidence[j, ::3]
+        assert first_look(mute)["ended"] is None
+
+
 def test_a_last_link_that_breaks_the_promise_ends_it():
     """Where gold is the reference; one that keeps it, or nearly, is given up in no more than a few draws."""
     bad, _ = panel([0.6, 1.0], n=1500)

@@ -15,10 +15,10 @@ def check_certificate(output: Any, path: Path, votes: Path | None) -> None:
     """
     from catena.cli.certify import percent
     from catena.evaluate.certificate import read_certificate
-    from catena.evaluate.certified import labels_of_certified, worked_out_again
+    from catena.evaluate.certified import labels_of_certified, votes_behind, worked_out_again
 
     said = read_certificate(path)
-    folder = votes or Path(said.votes)
+    folder = votes or votes_behind(said, path)
     differs = worked_out_again(said, folder)
     well = not differs
     asked = said.asked

@@ -54,11 +54,13 @@ class Outcome:
         folder: The run's folder.
         did_nothing: It was finished already and nothing had changed.
         reused: Votes that were in the ledger.
+        stay: Failures that were to be retried and are settled, since a certificate counts on them.
     """
 
     folder: Path
     did_nothing: bool = False
     reused: int = 0
+    stay: int = 0
 
 
 class Run:
@@ -162,7 +164,7 @@ class Run:
             if ledger.get("task") is None:
                 ledger.put(task=msgspec.to_builtins(self.task), sampled=True)
             if again:
-                ledger.forget_transient(only=set(again))
+                ledger.forget_transient(set(again))
             for link in asked:
                 link.ready()
             self._calibrate(ledger, links, watch)
@@ -177,7 +179,7 @@ class Run:
                 self.links = [open_link(spec, self.task) for spec in self.task.chain]  # those were closed
 
     def settle(self, links: Sequence[str]) -> int:
-        """Let failures of some links stay as they are: no later run asks again, unless it is told to retry them.
+        """Let failures of some links stay as they are: no later run asks again, whatever it is told.
 
         Returns:
             How many stay so.
@@ -244,15 +246,11 @@ class Run:
         done = ledger.get("finished") == decision and labels is not None and not ledger.get("stale")
         done = done and ledger.get("labels") in (labels, None)
         if retry_failed or not ledger.get("finished"):
-            done = not ledger.forget_transient(settled=retry_failed) and done
-        if retry_failed and ledger.get("settled"):
-            ledger.put(settled=None)
-            self._told.append(
-                "failures that a certificate counts on are asked again: catena check --certificate says whether it still holds."
-            )
+            done = not ledger.forget_transient() and done
+        stay = len(ledger.settled()) if retry_failed else 0
         done = not revise(ledger, self.links, again=retry_failed) and done
         if done:
-            return Outcome(self.folder, did_nothing=True)
+            return Outcome(self.folder, did_nothing=True, stay=stay)
         for link in self.links:
             link.ready()
         if ledger.get("finished") != decision:
@@ -273,7 +271,7 @@ class Run:
         write_labels(ledger, self.task, self.folder / LABELS_FILE)
         labels = labels_digest(self.folder / LABELS_FILE)
         ledger.put(finished=decision, stale=None, labels=labels)
-        return Outcome(self.folder, reused=reused)
+        return Outcome(self.folder, reused=reused, stay=stay)
 
     def _get_votes(self, ledger: Ledger, numbers: Sequence[int], watch: Watch | None) -> int:
         """Get all votes, again where people have changed their minds meanwhile; returns how many were there before."""

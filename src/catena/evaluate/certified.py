@@ -16,7 +16,7 @@ from catena.evaluate.sampled import read_gold
 from catena.ledger import FILE, Ledger
 from catena.routing import Policy
 
-__all__ = ["Labels", "labels_of_certified", "worked_out_again"]
+__all__ = ["Labels", "labels_of_certified", "votes_behind", "worked_out_again"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,17 @@ class Labels:
 
     state: Literal["certified", "other", "none"]
     said: str
+
+
+def votes_behind(said: Certificate, path: Path) -> Path:
+    """Return the folder of the votes that a certificate names; where it is gone, the run that the certificate lies in.
+
+    Args:
+        said: The certificate.
+        path: Its file.
+    """
+    named = Path(said.votes)
+    return path.parent if not named.exists() and (path.parent / FILE).exists() else named
 
 
 def worked_out_again(said: Certificate, folder: Path) -> list[str]:

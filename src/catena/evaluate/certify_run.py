@@ -9,8 +9,8 @@ ids and the seed, whatever anybody says, the thresholds are laid by all items' c
 What is promised is worked out by `certify`, the same function that works it out from a vote table: whenever it looks at
 an item whose label is not there yet, that is bought and it begins anew. So what it comes to can be checked from the votes.
 
-Failures that may have passed are asked for a second time, and what fails then is settled: no later run asks again by itself,
-so that its items go on as they did here.
+Failures that may have passed are asked for a second time, and what fails then is settled: no later run asks again, so that
+its items go on as they did here.
 """
 
 from collections.abc import Callable, Sequence

@@ -17,6 +17,8 @@ __all__ = ["outlook"]
 SURELY = 0.01
 """The chance, at most, that it is given up though it could be promised, or could pay."""
 
+FEW = 5  # votes without a confidence that show that a link gives none
+
 
 def outlook(certifier: Certifier, rows: Rows, asked: Asked, looks: Looks) -> dict[str, Any]:
     """Return what the first items drawn let one expect.
@@ -30,8 +32,8 @@ def outlook(certifier: Certifier, rows: Rows, asked: Asked, looks: Looks) -> dic
     Returns:
         `likely`: about which share goes on if the other items are as these, what all calls then cost, and what those of the
         last link alone would, in USD (None where costs are unknown or nothing). `ended`: why it should end here; None if it
-        should not. It should where the first items show with 99 % certainty that the last link alone breaks the promise, or
-        that the earlier links cost more than any method can save by them.
+        should not. It should where an earlier link gives no confidences, or where the first items show with 99 % certainty that
+        the last link alone breaks the promise, or that the earlier links cost more than any method can save by them.
     """
     items, share = len(certifier), _likely(certifier, rows, asked, looks)
     paid = certifier.votes.cost_usd[:, rows]
@@ -43,7 +45,7 @@ def outlook(certifier: Certifier, rows: Rows, asked: Asked, looks: Looks) -> dic
         "cost_usd": items * (early + share * last) + looks.most * (1 - share) * last if known else None,
         "alone_usd": items * last if known else None,
     }
-    why = _hopeless(certifier, rows, asked.share)
+    why = _mute(certifier, rows) or _hopeless(certifier, rows, asked.share)
     if why is None and known:
         why = _dear(certifier, rows, asked.share, early / last)
     return {"likely": likely, "ended": why}
@@ -72,6 +74,19 @@ def _passing(tail: Tail, items: int, asked: Asked, looks: Looks) -> float:
     n, bad, s = (np.full(len(counts), each) for each in (items, allowed + 1, drawn))
     passing = np.flatnonzero(tail.chance(n, bad, s, counts) <= asked.delta * looks.parts[-1])
     return float(passing[-1] / drawn) if len(passing) and drawn else 0.0
+
+
+def _mute(certifier: Certifier, rows: Rows) -> str | None:
+    """Say that a link can keep nothing, for none of its votes has a confidence: to ask it about all items is in vain."""
+    votes = certifier.votes
+    for j, name in enumerate(votes.links[:-1]):
+        voted = votes.voted[j, rows]
+        if voted.sum() >= FEW and np.isnan(votes.confidence[j, rows][voted]).all():
+            return (
+                f"none of the first {voted.sum():,} votes of {name} has a confidence, so it can keep nothing: give it one, as by "
+                "confidence: auto, or leave it out"
+            )
+    return None
 
 
 def _hopeless(certifier: Certifier, rows: Rows, agreement: Fraction) -> str | None:

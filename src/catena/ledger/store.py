@@ -450,17 +450,14 @@ class Ledger:
         except Broken as broken:
             raise self.damaged(str(broken)) from None
 
-    def forget_transient(
-        self, *, settled: bool = False, only: Collection[tuple[int, bytes]] | None = None
-    ) -> int:
-        """Let rows whose failure may have passed ask again; returns how many.
+    def forget_transient(self, only: Collection[tuple[int, bytes]] | None = None) -> int:
+        """Let rows whose failure may have passed ask again, but for settled ones; returns how many.
 
         Args:
-            settled: Whether those ask again too that were to stay as they are (see `settle`).
             only: Which failures, as link and key; all of them unless said.
         """
         with _transaction(self._db):
-            stay = set() if settled else self._settled()
+            stay = self.settled()
             keys = [key for key in failing(self._db) if key not in stay and (only is None or key in only)]
             if not keys:
                 return 0
@@ -481,7 +478,7 @@ class Ledger:
             links: Their numbers.
             rows: Which rows use them; any, or none, unless said.
         """
-        stay = self._settled()
+        stay = self.settled()
         found = [key for key in failing(self._db) if key[0] in links and key not in stay]
         if rows is None or not found:
             return found
@@ -495,12 +492,13 @@ class Ledger:
 
     def settle(self, links: Collection[int]) -> int:
         """Let the failures of some links stay as they are, since something counts on them; returns how many stay so now."""
-        stay = sorted({*self._settled(), *self.transient(links)})
+        stay = sorted({*self.settled(), *self.transient(links)})
         if stay:
             self.put(settled=[[link, key.hex()] for link, key in stay])
         return len(stay)
 
-    def _settled(self) -> set[tuple[int, bytes]]:
+    def settled(self) -> set[tuple[int, bytes]]:
+        """Return link and key of the failures that stay as they are; see `settle`."""
         return {(link, bytes.fromhex(key)) for link, key in self.get("settled") or ()}
 
     def forget(self, link: int, keys: Sequence[bytes]) -> int:
