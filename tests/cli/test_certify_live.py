@@ -268,13 +268,14 @@ def test_somebodys_work_is_not_written_over(here, capsys, gold):
 
 
 def test_a_link_beside_the_chain_is_a_reference(here, provider, capsys):
-    """It is asked about the drawn items only, as the last link is."""
+    """It is asked about the drawn items only, as the last link is; the run's vote table has its votes too."""
     found = certify(capsys, "--reference", "judge", "--sample", "200", "--agreement", "0.85")
     assert found["certified"]
     assert calls(provider) == {"small": N, "big": found["sample"]["n"], "judge": found["sample"]["n"]}
     assert main(["run", "run/certified.yaml", "data.csv", "--out", "run"]) == 0
     assert calls(provider)["judge"] == found["sample"]["n"]
-    assert check(capsys)[0] == 0
+    assert main(["results", "run", "--votes", "votes"]) == 0
+    assert check(capsys)[0] == check(capsys, "votes")[0] == 0
 
 
 def test_budget(here, provider, capsys):
