@@ -28,7 +28,8 @@ import numpy as np
 
 from catena.data.votes import read_votes
 from catena.errors import CatenaError, InputError
-from catena.evaluate.certify import Certifier, drawn_order
+from catena.evaluate.certify import Certifier
+from catena.evaluate.looks import drawn_order
 
 DELTA = 0.1
 TARGETS = ("0.8", "0.9", "0.95")

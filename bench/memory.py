@@ -70,6 +70,7 @@ def chain(base_url: str, concurrency: int) -> list[dict[str, Any]]:
 
 def fill(task: Path, data: Path, out: Path) -> None:
     """Write the ledger of a run whose links have answered every row, without asking them."""
+    from catena.engine.admission import admit
     from catena.engine.run import Run
     from catena.ledger import WritableLedger
     from catena.links.identity import vote_key
@@ -79,7 +80,7 @@ def fill(task: Path, data: Path, out: Path) -> None:
     run = Run(load_task(task), data, out)
     out.mkdir()
     with WritableLedger(out) as ledger:
-        run._admit(ledger, update=False)  # noqa: SLF001 - as the run does
+        admit(ledger, run.rows, run.task, run.links, update=False)
         numbers = [ledger.put_link(link.name, link.fingerprint, "m") for link in run.links]
 
         async def write() -> None:

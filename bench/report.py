@@ -67,6 +67,7 @@ def said(gold: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, 
 def fill(task: Path, data: Path, out: Path, label: np.ndarray, chance: np.ndarray) -> None:
     """Write the votes of every row that reaches a link into the ledger of a new run."""
     from catena.aggregate import decide
+    from catena.engine.admission import admit
     from catena.engine.run import Run
     from catena.ledger import WritableLedger
     from catena.links.identity import vote_key
@@ -77,7 +78,7 @@ def fill(task: Path, data: Path, out: Path, label: np.ndarray, chance: np.ndarra
     made = Run(load_task(task), data, out)
     out.mkdir(mode=0o700)
     with WritableLedger(out) as ledger:
-        made._admit(ledger, update=False)  # noqa: SLF001 - as the run does
+        admit(ledger, made.rows, made.task, made.links, update=False)
         rest = (1 - chance) / (len(LABELS) - 1)
         margin = np.where(label >= 0, np.log(chance) - np.log(rest), np.nan)
         reached = decide(label >= 0, margin, exact_shares(None, len(LINKS)), ties(ledger.ids(), 0)).reached

@@ -124,3 +124,17 @@ def test_a_verbalised_probability_is_of_one_label(provider):
     task = task_of(provider, confidence="verbalised")
     with pytest.raises(TaskError, match="calibrate: a verbalised probability"):
         open_link(task.chain[0], task)
+
+
+def test_asking_one_link_leaves_the_others_calibrated(tmp_path):
+    """Means of links that are not asked now stay: their votes count as they did."""
+    with FakeProvider() as provider:
+        chain = [openai(provider, name, calibrate=20) for name in ("small", "big")]
+        run = Run(chain_task(*chain, data={"id": "id"}), rows_of(texts(60)), tmp_path / "r")
+        run.ask(list(range(60)), ["small"])
+        with Ledger(tmp_path / "r") as ledger:
+            before = ledger.mean(ledger.links()["small"][0])
+        run.ask(list(range(10)), ["big"])
+    with Ledger(tmp_path / "r") as ledger:
+        assert ledger.mean(ledger.links()["small"][0]) == before is not None
+        assert ledger.mean(ledger.links()["big"][0])

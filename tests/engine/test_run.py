@@ -10,7 +10,7 @@ import pytest
 
 from catena.data.votes import read_votes
 from catena.engine.results import write_labels
-from catena.engine.run import Run
+from catena.engine.run import Run, go_on
 from catena.errors import BusyError, ChangedError, InputError, LinkError
 from catena.evaluate.describe import describe_run
 from catena.evaluate.simulate import Simulator
@@ -444,3 +444,15 @@ def test_a_failed_row_names_a_link_that_it_reached(provider, tmp_path):
     execute(two(provider), rows, tmp_path / "r")
     turned = chain_task(openai(provider, "big"), openai(provider, "small"), data=ID)
     assert execute(turned, rows, tmp_path / "r") == execute(turned, rows, tmp_path / "fresh")
+
+
+def test_a_sample_is_no_run_to_go_on_with(tmp_path):
+    """What asked links about some rows only, as a pilot does, is not gone on with as a run over all of them."""
+    with FakeProvider() as provider:
+        task, rows = chain_task(openai(provider), data={"id": "id"}), rows_of(texts(20))
+        Run(task, rows, tmp_path / "r").ask([0, 1, 2], ["small"])
+        with pytest.raises(InputError, match="asked about a sample only"):
+            go_on(tmp_path / "r")
+        assert len(provider.calls()) == 3
+        execute(task, rows, tmp_path / "r")
+        assert go_on(tmp_path / "r").did_nothing

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from catena.errors import DataError
-from catena.evaluate.certify import Certifier, drawn_order, draws_worth, least_escalated
+from catena.evaluate.certify import Certifier, least_escalated
+from catena.evaluate.looks import drawn_order, draws_worth
 from panels import panel
 from tables import table_of
 

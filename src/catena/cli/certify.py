@@ -5,14 +5,20 @@ from typing import Any
 
 import click
 
-__all__ = ["check_certificate", "command"]
-
-MOST_LINES = 20
+__all__ = ["asked_for", "command", "feasible", "percent", "show"]
 
 
 @click.command(name="certify")
-@click.argument("votes", type=click.Path(path_type=Path))
-@click.option("--chain", required=True, help="Links in order, separated by commas.")
+@click.argument("source", metavar="VOTES|TASK", type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="With TASK and DATA: the run's folder, whose ledger keeps the votes.",
+)
+@click.option(
+    "--chain", help="Links in order, separated by commas.  [with TASK unless said: all of its links in order]"
+)
 @click.option("--agreement", default="0.9", show_default=True, help="The share of labels that must agree.")
 @click.option(
     "--delta", type=float, default=0.1, show_default=True, help="The chance that the promise is false."
@@ -21,39 +27,78 @@ MOST_LINES = 20
 @click.option(
     "--sample", type=int, help="The most items to draw for the test.  [default: as many as are worth it]"
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws the sample.")
+@click.option("--seed", type=int, help="Draws the sample.  [default: 0; with TASK the task's]")
 @click.option(
-    "--task", type=click.Path(path_type=Path), help="Write the certified chain as a task file here."
+    "--gold",
+    type=click.Path(path_type=Path),
+    help="With TASK and --reference gold: a file with the gold of drawn items, columns id and gold.  "
+    "[default: OUT/to-label.csv where it is there]",
 )
-@click.option("--certificate", type=click.Path(path_type=Path), help="Write the certificate here.")
+@click.option(
+    "--task",
+    type=click.Path(path_type=Path),
+    help="Write the certified chain as a task file here.  [with TASK: OUT/certified.yaml]",
+)
+@click.option(
+    "--certificate",
+    type=click.Path(path_type=Path),
+    help="Write the certificate here.  [with TASK: OUT/certificate.json]",
+)
 @click.pass_obj
 def command(
     output: Any,
-    votes: Path,
-    chain: str,
-    agreement: str,
-    delta: float,
-    reference: str | None,
-    sample: int | None,
-    seed: int,
+    /,
+    source: Path,
+    data: Path | None,
+    out: Path | None,
+    gold: Path | None,
     task: Path | None,
     certificate: Path | None,
+    **wishes: Any,
 ) -> None:
-    """Find thresholds for a chain over the vote table VOTES whose labels surely agree with a reference.
+    """Find thresholds for a chain whose labels surely agree with a reference.
 
-    With chance 1 - delta at least the share --agreement of the labels of all items in VOTES are the reference's. Its
-    labels are looked at on a random sample only. Choose chain and seed before: a promise picked from several is void.
-    Nothing is written into the vote table.
+    With chance 1 - delta at least the share --agreement of the labels of all items are the reference's. Its labels are looked
+    at on a random sample only. Choose chain and seed before: a promise picked from several is void.
+
+    With TASK and DATA, the votes that this takes are bought into the ledger of --out: those of the last link on the sample,
+    look by look, those of the others on all items; the later catena run with the written task buys the rest. With VOTES, a
+    recorded vote table, nothing is bought, and nothing is written into it.
     """
+    from catena.errors import InputError
+
+    if source.is_dir() != (data is None):
+        raise InputError(
+            f"{source} is {'a folder of votes: it takes no DATA' if source.is_dir() else 'no folder of votes'}.",
+            "Write catena certify TASK DATA --out RUN, or catena certify VOTES --chain small,big.",
+        )
+    if data is not None:
+        from catena.cli.promising import certify_live
+
+        if out is None:
+            raise InputError("with TASK and DATA, --out is needed.", "Name the run's folder: --out RUN")
+        certify_live(output, source, data, out, wishes, gold=gold, task=task, certificate=certificate)
+        return
+    if out is not None or gold is not None:
+        raise InputError("--out and --gold go with TASK and DATA.", "catena certify TASK DATA --out RUN")
+    _certify_recorded(output, source, wishes, task, certificate)
+
+
+def _certify_recorded(
+    output: Any, votes: Path, wishes: dict[str, Any], task: Path | None, certificate: Path | None
+) -> None:
+    """Find thresholds on recorded votes."""
     from catena.cli.output import refuse_target
     from catena.data.votes import read_votes
-    from catena.evaluate.certificate import Asked, certify, write_certificate, write_task
+    from catena.errors import InputError
+    from catena.evaluate.certificate import certify, write_certificate, write_certified
     from catena.evaluate.promise import figures
 
     for file, option in ((task, "--task"), (certificate, "--certificate")):
         refuse_target(file, votes, option)
-    names = tuple(name.strip() for name in chain.split(","))
-    asked = Asked(names, reference or names[-1], agreement.strip(), delta, seed, sample)
+    if wishes["chain"] is None:
+        raise InputError("--chain is needed: the links in order.", "Write --chain small,big.")
+    asked = asked_for(wishes, (), 0)
     table = read_votes(votes)
     for note in table.notes:
         output.warn(note)
@@ -63,40 +108,29 @@ def command(
     if certificate:
         write_certificate(promise, certificate)
     if task and document["certified"]:
-        write_task(promise, table.labels, task)
+        write_certified(promise, table.labels, task)
     output.result(document)
     if not output.json:
-        _show(output, document)
+        output.say(feasible(document))
+        if document["certified"]:
+            show(output, document)
 
 
-def check_certificate(output: Any, path: Path, votes: Path | None) -> None:
-    """Say whether a certificate follows from the votes; exit code 1 where it does not."""
-    from catena.data.votes import read_votes
-    from catena.evaluate.certificate import certify, differences, read_certificate
+def asked_for(wishes: dict[str, Any], links: tuple[str, ...], seed: int) -> Any:
+    """Return what a certificate is asked for.
 
-    said = read_certificate(path)
-    folder = votes or Path(said.votes)
-    _, _, found = certify(read_votes(folder), said.asked, str(folder))
-    differs = differences(said, found)
-    well = not differs
-    asked = said.asked
-    if well and said.cut is not None:
-        output.say(
-            f"{path}: it holds. {folder} gives the same draw, tests and thresholds: with chance {_percent(1 - asked.delta)}, at "
-            f"least {_percent(float(asked.share))} of the labels of {' > '.join(asked.chain)} are those of {asked.reference}."
-        )
-    elif well:
-        output.say(f"{path}: it holds, and promises nothing.")
-    else:
-        output.say(f"{path}: IT DOES NOT HOLD for {folder}. What it says, and what follows from the votes:")
-        output.say(*[f"  {line}" for line in differs[:MOST_LINES]])
-        if len(differs) > MOST_LINES:
-            output.say(f"  and {len(differs) - MOST_LINES:,} more")
-    output.result(
-        {"certificate": str(path), "votes": str(folder), "well": well, "asked": asked, "differs": differs}
-    )
-    if not well:
-        raise SystemExit(1)
+    Args:
+        wishes: The options.
+        links: The chain, unless they name one.
+        seed: Likewise.
+    """
+    from catena.evaluate.certificate import Asked
+
+    chain = wishes["chain"]
+    names = links if chain is None else tuple(name.strip() for name in chain.split(","))
+    seed = seed if wishes["seed"] is None else wishes["seed"]
+    reference = wishes["reference"] or names[-1]
+    return Asked(names, reference, wishes["agreement"].strip(), wishes["delta"], seed, wishes["sample"])
 
 
 def _warn(output: Any, document: dict[str, Any]) -> None:
@@ -111,12 +145,10 @@ def _warn(output: Any, document: dict[str, Any]) -> None:
             )
 
 
-def _show(output: Any, document: dict[str, Any]) -> None:
+def show(output: Any, document: dict[str, Any]) -> None:
+    """Print the certified chain, what is promised of it, and what it takes."""
     from catena.cli.tables import money, table
 
-    output.say(_feasible(document))
-    if not document["certified"]:
-        return
     thresholds = [*document["policy"]["threshold"], None]
     rows = [
         [link["link"], _least(least), f"{link['kept']:,}", f"{link['kept'] / document['n']:.1%}"]
@@ -126,7 +158,7 @@ def _show(output: Any, document: dict[str, Any]) -> None:
     output.say(table("The certified chain", names, rows, left=1))
     drawn, calls = document["sample"]["n"], document["calls"]
     output.say(
-        f"With chance {_percent(1 - document['delta'])}, at least {_percent(document['agreement'])} of its labels for these "
+        f"With chance {percent(1 - document['delta'])}, at least {percent(document['agreement'])} of its labels for these "
         f"{document['n']:,} items are those of {document['reference']}."
     )
     cost = f", {money(document['cost_usd'])} in all" if document["cost_usd"] is not None else ""
@@ -137,7 +169,8 @@ def _show(output: Any, document: dict[str, Any]) -> None:
     )
 
 
-def _feasible(document: dict[str, Any]) -> str:
+def feasible(document: dict[str, Any]) -> str:
+    """Say what no method can do without, as the drawn items show it."""
     found, chain = document["feasibility"], document["chain"]
     if found["base_risk"] is None:
         return "Feasibility: nothing was drawn, for no test can change anything."
@@ -154,7 +187,12 @@ def _feasible(document: dict[str, Any]) -> str:
     )
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Return a share as it is written.
+
+    >>> percent(0.9), percent(0.975)
+    ('90 %', '97.5 %')
+    """
     return f"{100 * share:.6g} %"
 
 

@@ -48,12 +48,13 @@ def command(
 
     With --estimate, let every link vote on a random sample instead and say what a run will cost, with its interval.
 
-    With --certificate, work a promise of catena certify out again from its votes; name their folder if it has moved.
+    With --certificate, work a promise of catena certify out again from its votes, a vote table's or a run's; name their folder if
+    it has moved. Of a run that has ended, say too whether its labels are the promised ones.
     """
     if certificate is not None:
         if run is not None or repair or data is not None:
             raise click.UsageError("--certificate goes with at most one argument: the folder of the votes.")
-        from catena.cli.certify import check_certificate
+        from catena.cli.certificate import check_certificate
 
         check_certificate(output, certificate, task)
         return

@@ -47,9 +47,11 @@ def command(
             write_labels(ledger, task, out, join, spreadsheet_safe, provisional)
             output.say(f"Labels: {out}")
         if votes:
-            counts = export_votes(
-                ledger, [spec.name for spec in task.chain], list(task.labels), task.data, votes
-            )
+            links = dict.fromkeys(spec.name for spec in task.chain)
+            links |= dict.fromkeys(
+                said["reference"] for said in ledger.get("promises") or ()
+            )  # certificates need them
+            counts = export_votes(ledger, list(links), list(task.labels), task.data, votes)
             output.say(
                 f"Votes: {votes} ({counted(counts['items'], 'item')}, {counted(counts['votes'], 'vote')})"
             )

@@ -52,6 +52,7 @@ def command(
 
 def run_and_show(output: Any, task: Any, data: Path, out: Path, **how: bool) -> None:
     """Run a task and show what it did."""
+    from catena.cli.output import counted
     from catena.cli.watch import Watcher
     from catena.engine.run import Run
 
@@ -62,6 +63,10 @@ def run_and_show(output: Any, task: Any, data: Path, out: Path, **how: bool) -> 
     finally:
         for warning in watcher.warnings:
             output.warn(warning)
+    if outcome.stay:
+        output.warn(
+            f"{counted(outcome.stay, 'failed vote')} not asked again: a certificate counts on them as they are. Another --out would ask."
+        )
     if outcome.did_nothing:
         output.say(f"{out} is finished and nothing has changed: nothing to do.")
     elif outcome.reused:

@@ -20,7 +20,7 @@ from catena.prompts import with_examples
 from catena.task import LinkSpec, TaskSpec
 from catena.types import NOTHING_USED, Item, Link, Vote, together
 
-__all__ = ["check_task"]
+__all__ = ["check_task", "most_usd"]
 
 WAYS = ("first-token", "likelihood", "systemone")
 ALONE = ("confidence", "samples", "codes", "think", "mode", "shard", "batches", "poll", "scoring")
@@ -59,7 +59,7 @@ def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
     most = (
         [None] * len(links)
         if rows is None
-        else _most(links, rows, [rows.count if n is None else n for n in reach])
+        else most_usd(links, rows, [rows.count if n is None else n for n in reach])
     )
     for spec, link, result, usd in zip(task.chain, links, called, most, strict=True):
         can = link.capabilities
@@ -176,8 +176,8 @@ async def _call(link: Link, items: Sequence[Item]) -> dict[str, Any]:
     return result
 
 
-def _most(links: list[Link], rows: Rows, received: list[int]) -> list[float | None]:
-    """Bound what each link costs: the dearest items that it can receive."""
+def most_usd(links: Sequence[Link], rows: Rows, received: Sequence[int]) -> list[float | None]:
+    """Bound what each link costs in USD, retries apart: the dearest items that it can receive; None without a price."""
     prices = np.zeros((len(links), rows.count))
     for block in rows:
         for item in block:

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -54,11 +54,13 @@ class Outcome:
         folder: The run's folder.
         did_nothing: It was finished already and nothing had changed.
         reused: Votes that were in the ledger.
+        stay: Failures that were to be retried and are settled, since a certificate counts on them.
     """
 
     folder: Path
     did_nothing: bool = False
     reused: int = 0
+    stay: int = 0
 
 
 class Run:
@@ -123,12 +125,30 @@ class Run:
                 ledger, retry_failed=retry_failed, without_people=without_people, watch=watch
             )
 
-    def ask(self, rows: Sequence[int], links: Sequence[str], *, watch: Watch | None = None) -> None:
+    def begin(self) -> None:
+        """Take the rows in, without asking anybody.
+
+        Raises:
+            ChangedError: The folder holds a run of other rows, prompts or settings.
+        """
+        with self._opened() as ledger:
+            self._stand_on(stored(ledger.get("resolved")))
+            admit(ledger, self.rows, self.task, self.links, update=False)
+
+    def ask(
+        self,
+        rows: Sequence[int],
+        links: Sequence[str],
+        *,
+        again: Collection[tuple[int, bytes]] = (),
+        watch: Watch | None = None,
+    ) -> None:
         """Get the votes of some links on some rows, as for a pilot; those that are there are not bought again.
 
         Args:
             rows: Ascending.
             links: Their names.
+            again: Failures to forget first, as link and key, so that they are asked for again; see `Ledger.transient`.
             watch: Called with the counts when the work begins.
 
         Raises:
@@ -142,7 +162,9 @@ class Run:
                 ledger.put_link(link.name, link.fingerprint, link.capabilities.model) for link in asked
             ]
             if ledger.get("task") is None:
-                ledger.put(task=msgspec.to_builtins(self.task))
+                ledger.put(task=msgspec.to_builtins(self.task), sampled=True)
+            if again:
+                ledger.forget_transient(set(again))
             for link in asked:
                 link.ready()
             self._calibrate(ledger, links, watch)
@@ -156,9 +178,25 @@ class Run:
             finally:
                 self.links = [open_link(spec, self.task) for spec in self.task.chain]  # those were closed
 
+    def settle(self, links: Sequence[str]) -> int:
+        """Let failures of some links stay as they are: no later run asks again, whatever it is told.
+
+        Returns:
+            How many stay so.
+        """
+        with self._opened() as ledger:
+            return ledger.settle([number for name, (number, _) in ledger.links().items() if name in links])
+
+    def note(self, **facts: Any) -> None:
+        """Keep facts of the run in its ledger."""
+        with self._opened() as ledger:
+            ledger.put(**facts)
+
     def _calibrate(self, ledger: WritableLedger, links: Sequence[str], watch: Watch | None) -> None:
         """Get the votes on the first rows from links that are calibrated by them, and keep their mean distributions."""
-        known, means = ledger.links(), {}
+        known = ledger.links()
+        asked = {str(known[name][0]) for name in links}
+        means = {number: mean for number, mean in (ledger.get("means") or {}).items() if number not in asked}
         for at, spec in enumerate(self.task.chain):
             size = spec.options.get("calibrate")
             if not size or spec.name not in links:
@@ -209,14 +247,15 @@ class Run:
         done = done and ledger.get("labels") in (labels, None)
         if retry_failed or not ledger.get("finished"):
             done = not ledger.forget_transient() and done
+        stay = len(ledger.settled()) if retry_failed else 0
         done = not revise(ledger, self.links, again=retry_failed) and done
         if done:
-            return Outcome(self.folder, did_nothing=True)
+            return Outcome(self.folder, did_nothing=True, stay=stay)
         for link in self.links:
             link.ready()
         if ledger.get("finished") != decision:
             ledger.put(finished=None)
-        ledger.put(task=msgspec.to_builtins(self.task), stopped=None)
+        ledger.put(task=msgspec.to_builtins(self.task), stopped=None, sampled=None)
         if without_people:
             finish_without(self.folder, self.links)
         try:
@@ -232,7 +271,7 @@ class Run:
         write_labels(ledger, self.task, self.folder / LABELS_FILE)
         labels = labels_digest(self.folder / LABELS_FILE)
         ledger.put(finished=decision, stale=None, labels=labels)
-        return Outcome(self.folder, reused=reused)
+        return Outcome(self.folder, reused=reused, stay=stay)
 
     def _get_votes(self, ledger: WritableLedger, numbers: Sequence[int], watch: Watch | None) -> int:
         """Get all votes, again where people have changed their minds meanwhile; returns how many were there before."""
@@ -307,6 +346,11 @@ def go_on(folder: Path, *, without_people: bool = False, watch: Watch | None = N
     """
     with Ledger(folder) as ledger:
         task = task_of(ledger)
+        if ledger.get("sampled"):  # to go on would ask about all rows, which nobody wished
+            raise InputError(
+                f"{folder}: links were asked about a sample only, and no run has begun.",
+                "The same catena plan or catena certify command goes on, and takes in what people said.",
+            )
     return Run(task, None, folder).execute(without_people=without_people, watch=watch)
 
 

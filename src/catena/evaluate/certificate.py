@@ -10,29 +10,31 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-import yaml
 
 from catena.data.tables import replacing
 from catena.data.votes import VoteTable
 from catena.errors import InputError
-from catena.evaluate.certify import Certified, Certifier, Rows, Tested, drawn_order
+from catena.evaluate.certify import Certified, Certifier, Rows, Tested
+from catena.evaluate.looks import drawn_order
+from catena.evaluate.task_file import REPLAY, write_task
+from catena.routing import Policy
+from catena.task import Columns, LinkSpec, TaskSpec
 
 __all__ = [
     "GOLD",
     "Asked",
     "Certificate",
+    "certified_task",
+    "certifier_of",
     "certify",
     "differences",
     "read_certificate",
     "write_certificate",
-    "write_task",
+    "write_certified",
+    "write_certified_task",
 ]
 
 GOLD = "gold"
-HEADING = """\
-# Made by catena certify. Replay it on the votes it was made from: catena simulate VOTES --task THIS_FILE
-# To run it live, give every link of the chain its own kind and model, and the task its instruction.
-"""
 
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,6 +61,33 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The agreement, exactly."""
         return Fraction(self.agreement)
 
+    @property
+    def own(self) -> bool:
+        """Whether the reference is the last link."""
+        return self.reference == self.chain[-1]
+
+    def check(self) -> None:
+        """Refuse settings under which a promise would mean nothing.
+
+        Raises:
+            InputError: They are such.
+        """
+        if not re.fullmatch(r"\d?(\.\d{1,30})?", self.agreement) or self.agreement in {"", "."}:
+            raise InputError(f"--agreement {self.agreement}: not a share.", "Write 0.9 for 90 %.")
+        if not 0 <= self.share <= 1:
+            raise InputError(f"--agreement {self.agreement}: a share is from 0 to 1.", "Write 0.9 for 90 %.")
+        if not 0 < self.delta < 1:
+            raise InputError(f"--delta {self.delta}: a chance above 0 and below 1.", "Write 0.1 for 10 %.")
+        if self.most is not None and self.most < 1:
+            raise InputError(f"--sample {self.most}: at least one item must be drawn.")
+        if len(self.chain) < 2:
+            raise InputError("--chain: a promise needs at least two links.", "Write --chain small,big.")
+        if self.reference in self.chain[:-1]:
+            raise InputError(
+                f"--reference {self.reference}: a link before the last can't be the reference.",
+                "Name the last link, one outside the chain, or gold.",
+            )
+
 
 class Drawn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A drawn item and the reference's label; None where it has none."""
@@ -79,7 +108,7 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         certificate: Version of the method.
-        votes: Folder of the vote table.
+        votes: Folder of the vote table, or of the run.
         digest: Of all votes of the links before the last, and of the item ids.
         asked: The settings.
         items: How many items the promise is about.
@@ -89,6 +118,7 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         path: The cuts from strict to loose.
         tests: Those that decided.
         cut: Index of the certified cut; None where nothing can be promised.
+        gold: File of the gold, where that is not in the rows themselves.
     """
 
     certificate: Literal[1]
@@ -102,6 +132,7 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: tuple[Cut, ...]
     tests: tuple[Tested, ...]
     cut: int | None
+    gold: str | None = None
 
     @property
     def thresholds(self) -> list[float]:
@@ -110,22 +141,32 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [math.inf if value is None else value for value in cut.thresholds]
 
 
-def certify(table: VoteTable, asked: Asked, folder: str) -> tuple[Certifier, Certified, Certificate]:
+def certifier_of(table: VoteTable, asked: Asked) -> Certifier:
+    """Return what certifies the chain that is asked for; see `certify`."""
+    votes = table.chain(asked.chain)
+    asked.check()
+    labels, known = _reference(table, asked)
+    return Certifier(votes, labels, known, own=asked.own)
+
+
+def certify(
+    table: VoteTable, asked: Asked, folder: str, gold: str | None = None
+) -> tuple[Certifier, Certified, Certificate]:
     """Find what can be promised, and write it down.
 
     Args:
         table: Votes of at least the chain's links.
         asked: The settings.
         folder: Where the table is.
+        gold: The file that the table's gold is from, where that is not in the rows themselves.
 
     Raises:
         InputError: Settings that make no sense.
-        DataError: Unknown links, or drawn items whose label the reference does not have.
+        DataError: Unknown links.
+        LackingError: Drawn items whose label the reference does not have.
     """
-    votes = table.chain(asked.chain)
-    _check(asked)
-    labels, known = _reference(table, asked)
-    certifier = Certifier(votes, labels, known, own=asked.reference == asked.chain[-1])
+    certifier = certifier_of(table, asked)
+    votes, labels = certifier.votes, certifier.reference
     order = drawn_order(table.item_ids.tolist(), asked.seed)
     found = certifier.certify(asked.share, asked.delta, order, asked.most)
 
@@ -148,27 +189,9 @@ def certify(table: VoteTable, asked: Asked, folder: str) -> tuple[Certifier, Cer
         ),
         found.tests,
         found.cut if found.cut >= 0 else None,
+        gold,
     )
     return certifier, found, certificate
-
-
-def _check(asked: Asked) -> None:
-    """Refuse settings under which a promise would mean nothing."""
-    if not re.fullmatch(r"\d?(\.\d{1,30})?", asked.agreement) or asked.agreement in {"", "."}:
-        raise InputError(f"--agreement {asked.agreement}: not a share.", "Write 0.9 for 90 %.")
-    if not 0 <= asked.share <= 1:
-        raise InputError(f"--agreement {asked.agreement}: a share is from 0 to 1.", "Write 0.9 for 90 %.")
-    if not 0 < asked.delta < 1:
-        raise InputError(f"--delta {asked.delta}: a chance above 0 and below 1.", "Write 0.1 for 10 %.")
-    if asked.most is not None and asked.most < 1:
-        raise InputError(f"--sample {asked.most}: at least one item must be drawn.")
-    if len(asked.chain) < 2:
-        raise InputError("--chain: a promise needs at least two links.", "Write --chain small,big.")
-    if asked.reference in asked.chain[:-1]:
-        raise InputError(
-            f"--reference {asked.reference}: a link before the last can't be the reference.",
-            "Name the last link, one outside the chain, or gold.",
-        )
 
 
 def _reference(table: VoteTable, asked: Asked) -> tuple[Any, Any]:
@@ -233,18 +256,32 @@ def _compare(name: str, said: Any, found: Any, places: list[str]) -> None:
         )  # logarithms may differ in their last digit between machines
 
 
-def write_task(certificate: Certificate, labels: Sequence[str], path: File) -> None:
+def write_certified(certificate: Certificate, labels: Sequence[str], path: File) -> None:
     """Write the certified chain as a task file; its links replay the votes that it was certified on."""
     asked = certificate.asked
-    task: dict[str, Any] = {
-        "name": "certified",
-        "instruction": "Which label fits the text?",
-        "labels": list(labels),
-        "chain": [{"name": name, "kind": "replay", "votes": certificate.votes} for name in asked.chain],
-        "policy": {"threshold": certificate.thresholds},
-        "aggregate": "last",
-        "seed": asked.seed,
-    }
-    text = yaml.safe_dump(task, sort_keys=False, allow_unicode=True, width=110)
-    with replacing(path) as file:
-        file.write((HEADING + text).encode())
+    chain = tuple(LinkSpec(name, "replay", {"votes": certificate.votes}) for name in asked.chain)
+    question, words = "Which label fits the text?", dict.fromkeys(labels, "")
+    task = TaskSpec("certified", question, words, Columns(), chain, seed=asked.seed)
+    write_task(certified_task(task, certificate), path, "# Made by catena certify.\n" + REPLAY)
+
+
+def write_certified_task(task: TaskSpec, certificate: Certificate, path: File) -> None:
+    """Write a task with the certified chain in the place of its own, ready to run where its votes are."""
+    asked = certificate.asked
+    heading = (
+        f"# Made by catena certify: with chance {1 - asked.delta:.6g}, at least the share {asked.agreement} of this chain's labels\n"
+        f"# are those of {asked.reference}. That is said of the votes in {certificate.votes}: run it there.\n"
+    )
+    write_task(certified_task(task, certificate), path, heading)
+
+
+def certified_task(task: TaskSpec, certificate: Certificate) -> TaskSpec:
+    """Return a task with the chain, the thresholds and the aggregate of a certificate; the links are the task's own."""
+    links = {link.name: link for link in task.chain}
+    return msgspec.structs.replace(
+        task,
+        chain=tuple(links[name] for name in certificate.asked.chain),
+        policy=Policy(threshold=tuple(certificate.thresholds)),
+        aggregate="last",
+        calibrated=None,
+    )

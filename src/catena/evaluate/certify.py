@@ -32,7 +32,6 @@ A failed vote of the reference agrees with nothing: it counts as wrong where an 
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -44,18 +43,25 @@ from numpy.typing import NDArray
 from catena.data.votes import VoteTable
 from catena.errors import DataError, places
 from catena.evaluate.draws import Tail
+from catena.evaluate.looks import looks_at
 from catena.evaluate.path import Path, fit_curve, lay, normal_scores
-from catena.routing import ties
 
-__all__ = ["Certified", "Certifier", "Tested", "drawn_order", "draws_worth", "least_escalated"]
+__all__ = ["Certified", "Certifier", "LackingError", "Tested", "least_escalated"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-LOOKS = ((Fraction(1, 8), 0.02), (Fraction(1, 3), 0.08), (Fraction(1), 0.90))
-"""When to test: after which part of the draws, and with which part of delta."""
 
-FITTED = Fraction(1, 8)  # of the draws fit the path, where there is something to fit
+class LackingError(DataError):
+    """Drawn items have no label of the reference, or no vote of the last link.
+
+    Attributes:
+        rows: These items.
+    """
+
+    def __init__(self, message: str, hint: str, rows: Rows) -> None:
+        super().__init__(message, hint)
+        self.rows = rows
 
 
 class Tested(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,7 +123,7 @@ class Certifier:
         self, votes: VoteTable, reference: NDArray[np.int16], asked: NDArray[np.bool_], *, own: bool
     ) -> None:
         self.votes, self.own = votes, own
-        self._reference, self._asked = reference, asked
+        self.reference, self._asked = reference, asked
         self.early = len(votes.links) - 1
         self._paths: dict[int, Path] = {}
 
@@ -140,16 +146,17 @@ class Certifier:
         Only these rows are looked at. Where a link fails, the item's label is the latest earlier one (`last`).
 
         Raises:
-            DataError: The reference or the last link was not asked about some of them.
+            LackingError: The reference or the last link was not asked about some of them.
         """
         lacking = rows[~(self._asked[rows] & self.votes.recorded[-1, rows])]
         if len(lacking):
             found = self.votes.item_ids[lacking[:20]].tolist()
-            raise DataError(
+            raise LackingError(
                 f"drawn items without a label of the reference, or a vote of {self.votes.links[-1]}: {places(found, len(lacking))}.",
                 "A promise needs them all: have these items labelled, or take another reference.",
+                lacking,
             )
-        label, truth = self.votes.label[:, rows], self._reference[rows]
+        label, truth = self.votes.label[:, rows], self.reference[rows]
         wrong: NDArray[np.bool_] = (label != truth) | (truth < 0)
         for j in range(1, len(label)):
             np.copyto(wrong[j], wrong[j - 1], where=label[j] < 0)
@@ -164,28 +171,23 @@ class Certifier:
             agreement: T, the share of all labels that must be the reference's, 0 to 1.
             delta: The chance that the promise is false, above 0 and below 1.
             order: All rows in the order in which they are drawn: random, and independent of every label.
-            most: The most that may be drawn. Unless said, and where the reference is the last link, no more than are worth
-                their calls; another reference is no call that could be saved, so as many are planned as are said.
+            most: The most that may be drawn; see `looks_at`.
 
         Raises:
-            DataError: The reference or the last link was not asked about a drawn item.
+            LackingError: The reference or the last link was not asked about a drawn item that is looked at now.
         """
         allowed = math.floor((1 - agreement) * len(self))
-        draws = worth = draws_worth(len(self), agreement)
-        if most is not None:
-            draws = min(most, worth if self.own else len(self))
-        fitted = math.floor(draws * FITTED) if self.early > 1 else 0
-        fit, rest = order[:fitted], order[fitted:draws]
+        looks = looks_at(len(self), agreement, self.early, most, own=self.own)
+        fit, rest = order[: looks.fit], order[looks.fit : looks.most]
         score = self._fitted(fit)
         path = self._path(score, allowed)
         trial = _Trial(self, path, score, fit, allowed)
         drawn = 0
         trial.look(rest[:0], 0.0)  # what needs no test
-        for part, weight in LOOKS:
-            then = math.ceil(part * len(rest))
+        for then, part in zip(looks.ends, looks.parts, strict=True):
             if trial.worth(then - drawn):
                 drawn = then
-                trial.look(rest[:drawn], delta * weight)
+                trial.look(rest[:drawn], delta * part)
         cut = trial.good - 1
         kept_by = path.kept_by(score, max(cut, 0))
         return Certified(cut, path, fit, rest[:drawn], allowed, trial.tests(), kept_by)
@@ -258,24 +260,6 @@ class _Trial:
         drawn, wrong, chance, level = self._looks[look]
         items, allowed = int(self._items[cut]), int(self._allowed[cut])
         return Tested(cut, items, allowed, int(drawn[cut]), int(wrong[cut]), float(chance[cut]), level)
-
-
-def drawn_order(item_ids: Sequence[str], seed: int) -> Rows:
-    """Return all rows in the order in which they are drawn: by a seeded hash of the id, other than that of a pilot."""
-    order: Rows = np.argsort(ties((f"certify {item}" for item in item_ids), seed), kind="stable")
-    return order
-
-
-def draws_worth(items: int, agreement: Fraction) -> int:
-    """Return how many items are worth drawing: items^(2/3) / (3 sqrt(1 - T)), rounded up; none where none may be wrong.
-
-    Each draw costs a call; the slack that a sample of s leaves costs about items / sqrt(s) calls. The sum is smallest at
-    a multiple of items^(2/3). Which multiple was measured on recorded votes, and is no part of the promise.
-    """
-    alpha = 1 - agreement
-    if alpha * items < 1:
-        return 0
-    return min(items, math.ceil(math.pow(items, 2 / 3) / (3 * math.sqrt(alpha))))
 
 
 def least_escalated(risk: float, alpha: float) -> tuple[float, float]:

@@ -6,15 +6,15 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from catena.aggregate import RULES, Calibrated, Decision, Judge, Result, Votes, decide_by
-from catena.data.tables import replacing, write_table
+from catena.data.tables import write_table
 from catena.data.votes import VoteTable
 from catena.errors import InputError, TaskError
 from catena.evaluate.metrics import score
 from catena.evaluate.pilot import Sample, take
+from catena.evaluate.task_file import REPLAY, write_task
 from catena.routing import Policy, ties
 from catena.task import Columns, LinkSpec, TaskSpec, load_task
 
@@ -31,10 +31,6 @@ __all__ = [
 ]
 
 HEADING = "# Made by catena plan from a pilot.\n"
-REPLAY = """\
-# Replay it on the votes it was made from: catena simulate VOTES --task THIS_FILE
-# To run it live, give every link of the chain its own kind and model, and the task its instruction.
-"""
 
 
 @dataclass(frozen=True)
@@ -67,12 +63,12 @@ def write_planned(plan: Planned, votes: Path, path: Path) -> None:
     chain = tuple(LinkSpec(name, "replay", {"votes": str(votes)}) for name in plan.chain)
     labels = dict.fromkeys(plan.labels, "")
     task = TaskSpec("planned", "Which label fits the text?", labels, Columns(), chain, seed=plan.seed)
-    _write(planned_task(task, plan), path, HEADING + REPLAY)
+    write_task(planned_task(task, plan), path, HEADING + REPLAY)
 
 
 def write_planned_task(task: TaskSpec, plan: Planned, path: Path) -> None:
     """Write a task with the plan in the place of its chain, policy and aggregate, ready to run."""
-    _write(planned_task(task, plan), path, HEADING)
+    write_task(planned_task(task, plan), path, HEADING)
 
 
 def planned_task(task: TaskSpec, plan: Planned) -> TaskSpec:
@@ -89,30 +85,6 @@ def planned_task(task: TaskSpec, plan: Planned) -> TaskSpec:
         calibrated=plan.rule,
         seed=plan.seed,
     )
-
-
-def _write(task: TaskSpec, path: Path, heading: str) -> None:
-    """Write a task file: what is as usual is left out."""
-    usual = TaskSpec("task", "", {}, Columns(), ())
-    said = msgspec.to_builtins(task)
-    said = {
-        key: value
-        for key, value in said.items()
-        if getattr(task, key) != getattr(usual, key) and key != "calibrated"
-    }
-    if task.policy.rule != "share":
-        said["aggregate"] = task.aggregate
-    described = any(task.labels.values())
-    said["labels"] = dict(task.labels) if described else list(task.labels)
-    said["chain"] = [{"name": link.name, "kind": link.kind, **link.options} for link in task.chain]
-    if task.calibrated is not None:
-        said["aggregate"] = {"calibrated": msgspec.to_builtins(task.calibrated)}
-    for key in ("data", "budget"):
-        if key in said:
-            said[key] = {name: value for name, value in said[key].items() if value is not None}
-    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110)
-    with replacing(path) as file:
-        file.write((heading + text).encode())
 
 
 def read_planned(path: Path) -> Planned:

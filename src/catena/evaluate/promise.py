@@ -1,14 +1,72 @@
 """What a certificate means in calls and money, for people and scripts."""
 
+import math
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from catena.evaluate.certificate import Certificate
-from catena.evaluate.certify import Certified, Certifier, least_escalated
+from catena.evaluate.certificate import Asked, Certificate
+from catena.evaluate.certify import Certified, Certifier, Rows, least_escalated
 
-__all__ = ["figures"]
+__all__ = ["bought_figures", "ended", "feasibility", "figures"]
+
+
+def ended(
+    asked: Asked, items: int, why: str, known: dict[str, Any] | None = None, drawn: int = 0
+) -> dict[str, Any]:
+    """Return what is known where it ended before anything could be promised.
+
+    Args:
+        asked: The settings.
+        items: How many there are.
+        why: The reason, for a person.
+        known: What the first items drawn have shown, where any were.
+        drawn: How many these are.
+    """
+    alpha = float(1 - asked.share)
+    none = {"base_risk": None, "alpha": alpha, "least_escalated": None, "least_abstained": None}
+    return {
+        "certified": False,
+        "ended": why,
+        "chain": list(asked.chain),
+        "reference": asked.reference,
+        "agreement": float(asked.share),
+        "delta": asked.delta,
+        "n": items,
+        "allowed_wrong": math.floor((1 - asked.share) * items),
+        "feasibility": none,
+        **(known or {}),
+        "sample": {"n": drawn},
+    }
+
+
+def bought_figures(certifier: Certifier, found: Certified, paid: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run's votes have cost for a promise, and what its labels still will.
+
+    Args:
+        certifier: Knows all votes of the run.
+        found: What was found.
+        paid: What the ledger says has been paid.
+    """
+    votes = certifier.votes
+    rows = np.concatenate([found.fit, found.sample])
+    lacking = int(((found.kept_by == certifier.early) & ~votes.recorded[-1]).sum())
+    costs = votes.cost_usd[-1, rows]
+    each = float(np.nanmean(costs)) if (~np.isnan(costs)).any() else None
+    to_come = None if each is None else lacking * each
+    whole = None if to_come is None or paid["paid_usd"] is None else paid["paid_usd"] + to_come
+    return {
+        **paid,
+        "ended": None,
+        "to_come": {"link": votes.links[-1], "calls": lacking, "cost_usd": to_come},
+        "cost_usd": whole,
+        "cost_share": whole / (each * len(votes)) if whole is not None and each else None,
+        "failed": [
+            {"link": name, "votes": int((votes.recorded[j] & ~votes.voted[j]).sum())}
+            for j, name in enumerate(votes.links)
+        ],
+    }
 
 
 def figures(certifier: Certifier, found: Certified, certificate: Certificate) -> dict[str, Any]:
@@ -31,7 +89,7 @@ def figures(certifier: Certifier, found: Certified, certificate: Certificate) ->
         "delta": asked.delta,
         "n": n,
         "allowed_wrong": found.allowed,
-        "feasibility": _feasibility(certifier, rows, asked.share),
+        **feasibility(certifier, rows, asked.share),
         "policy": {"threshold": certificate.thresholds},
         "aggregate": "last",
         "sample": {"n": len(rows), "fit": len(found.fit), "tested": len(found.sample)},
@@ -46,19 +104,21 @@ def figures(certifier: Certifier, found: Certified, certificate: Certificate) ->
     }
 
 
-def _feasibility(certifier: Certifier, rows: Any, agreement: Fraction) -> dict[str, Any]:
+def feasibility(certifier: Certifier, rows: Rows, agreement: Fraction) -> dict[str, Any]:
     """Return the share of drawn items on which no link before the last is right, and what follows from it."""
     alpha = float(1 - agreement)
     if not len(rows):
-        return {"base_risk": None, "alpha": alpha, "least_escalated": None, "least_abstained": None}
+        none = {"base_risk": None, "alpha": alpha, "least_escalated": None, "least_abstained": None}
+        return {"feasibility": none, "sample": {"n": 0}}
     risk = float(certifier.wrong(rows)[: certifier.early].all(0).mean())
     escalated, abstained = least_escalated(risk, alpha)
-    return {
+    found = {
         "base_risk": risk,
         "alpha": alpha,
         "least_escalated": escalated,
         "least_abstained": abstained,
     }
+    return {"feasibility": found, "sample": {"n": len(rows)}}
 
 
 def _missing(certifier: Certifier, rows: Any) -> list[int]:

@@ -1,5 +1,6 @@
 """A random sample of a run's rows for a person to label, and what a run's labels are worth with its gold."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from catena.routing import ties
 from catena.task import TaskSpec
 from catena.types import Item
 
-__all__ = ["draw_sample", "estimate_run", "sample_of"]
+__all__ = ["draw_sample", "estimate_run", "sample_of", "write_sample"]
 
 SAMPLE = "the random sample of catena estimate"  # sets its hash apart from that of ties and pilots
 
@@ -36,11 +37,15 @@ def draw_sample(ledger: Ledger, task: TaskSpec, count: int, seed: int, path: Pat
     Raises:
         InputError: The run has fewer rows.
     """
+    write_sample(sample_of(ledger, count, seed), path, target=bool(task.data.target))
+
+
+def write_sample(items: Sequence[Item], path: Path, *, target: bool) -> None:
+    """Write items for a person to label: id, text, target (where there is one), and gold to fill in."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
-    items = sample_of(ledger, count, seed)
     columns = {"id": texts([item.id for item in items]), "text": texts([item.text for item in items])}
-    if task.data.target:
+    if target:
         columns["target"] = texts([item.target for item in items])
     columns["gold"] = texts([None] * len(items))
     table = pa.table(columns)

@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from catena.errors import InputError, LedgerError
 from catena.ledger import items, sums, votes
 from catena.ledger.batches import BatchRecord, answered_keys, read_batches
 from catena.ledger.facts import fact
+from catena.ledger.failing import failing
 from catena.ledger.file import FILE, connect, one_line
 from catena.ledger.items import BLOCK
 from catena.ledger.lock import RunLock
@@ -292,6 +293,31 @@ class Ledger:
     def course(self, steps: int) -> list[sums.Step]:
         """Return how votes and their cost came in; see `sums.course`."""
         return sums.course(self._db, steps)
+
+    def transient(
+        self, links: Collection[int], rows: Collection[int] | None = None
+    ) -> list[tuple[int, bytes]]:
+        """Return link and key of those failures of some links that may have passed and are not settled.
+
+        Args:
+            links: Their numbers.
+            rows: Which rows use them; any, or none, unless said.
+        """
+        stay = self.settled()
+        found = [key for key in failing(self._db) if key[0] in links and key not in stay]
+        if rows is None or not found:
+            return found
+        used = {
+            (link, key)
+            for link in {link for link, _ in found}
+            for row, key in self._db.execute("SELECT row, key FROM asked WHERE link = ?", (link,))
+            if row in rows
+        }
+        return [key for key in found if key in used]
+
+    def settled(self) -> set[tuple[int, bytes]]:
+        """Return link and key of the failures that stay as they are; see `settle`."""
+        return {(link, bytes.fromhex(key)) for link, key in self.get("settled") or ()}
 
     def failed_keys(self, link: int, reason: str) -> list[bytes]:
         """Return the keys that a link has failed on for a reason."""

@@ -6,6 +6,7 @@ from typing import Any
 from catena.ledger import wal
 from catena.ledger.changes import RowChanges, compare
 from catena.ledger.facts import note
+from catena.ledger.failing import failing, forget_failing
 from catena.ledger.file import connect, make
 from catena.ledger.items import ITEM_COLUMNS, item_row
 from catena.ledger.rows import checksum
@@ -16,8 +17,6 @@ from catena.ledger.writer import Writer
 from catena.types import Item
 
 __all__ = ["WritableLedger"]
-
-TRANSIENT = ("rate_limit", "overloaded", "server", "timeout", "transport", "bad_body", "bad_request")
 
 
 class WritableLedger(Ledger):
@@ -116,24 +115,31 @@ class WritableLedger(Ledger):
         with transaction(self._db):
             self._db.execute("UPDATE links SET seconds = seconds + ? WHERE link = ?", (seconds, link))
 
-    def forget_transient(self) -> int:
-        """Let rows whose failure may have passed ask again; returns how many."""
-        marks = ",".join("?" * len(TRANSIENT))
-        keys = f"SELECT link, key FROM votes WHERE reason IN ({marks})"  # noqa: S608
-        used = "total(cost_usd), total(prompt_tokens + completion_tokens), total(calls)"
+    def forget_transient(self, only: Collection[tuple[int, bytes]] | None = None) -> int:
+        """Let rows whose failure may have passed ask again, but for settled ones; returns how many.
+
+        Args:
+            only: Which failures, as link and key; all of them unless said.
+        """
         with transaction(self._db):
-            charged = self._db.execute(
-                f"SELECT {used} FROM votes WHERE reason IN ({marks})",  # noqa: S608
-                TRANSIENT,
-            ).fetchone()
-            gone = self._db.execute(f"DELETE FROM asked WHERE (link, key) IN ({keys})", TRANSIENT).rowcount  # noqa: S608
-            freed = self._db.execute(f"DELETE FROM votes WHERE reason IN ({marks})", TRANSIENT).rowcount  # noqa: S608
+            stay = self.settled()
+            keys = [key for key in failing(self._db) if key not in stay and (only is None or key in only)]
+            if not keys:
+                return 0
+            gone, freed, charged = forget_failing(self._db, keys)
             if gone or freed:
                 for link, _ in self.links().values():
                     count(self._db, link)
                 lost = self.get("lost") or (0.0, 0.0, 0.0)
                 self._note({"finished": None, "lost": [a + b for a, b in zip(lost, charged, strict=True)]})
         return gone
+
+    def settle(self, links: Collection[int]) -> int:
+        """Let the failures of some links stay as they are, since something counts on them; returns how many stay so now."""
+        stay = sorted({*self.settled(), *self.transient(links)})
+        if stay:
+            self.put(settled=[[link, key.hex()] for link, key in stay])
+        return len(stay)
 
     def forget(self, link: int, keys: Sequence[bytes]) -> int:
         """Forget a link's answers to these keys, so that their rows ask again; returns how many there were."""

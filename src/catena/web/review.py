@@ -77,7 +77,7 @@ class _Finisher:
             go_on(folder)
             self.said.pop(folder, None)
         except CatenaError as error:
-            self.said[folder] = f"{error.message} The same catena run command takes the answers in."
+            self.said[folder] = f"{error.message} The same command that asked for them takes the answers in."
         finally:
             self._at_work.discard(folder)
 
