@@ -141,6 +141,14 @@ def test_label_subsets(run, ask):
     assert found["macro_f1_low"] < found["macro_f1"] < found["macro_f1_high"]
 
 
+def test_label_subsets_are_named(run, capsys):
+    """The table says what its F1 is over."""
+    assert main(["evaluate", str(run), "--labels", "favor,against"]) == 0
+    assert "Against gold, F1 over favor, against" in capsys.readouterr().out.splitlines()
+    assert main(["evaluate", str(run)]) == 0
+    assert "Against gold" in capsys.readouterr().out.splitlines()
+
+
 def test_by_column(run, ask):
     """One row for each value, and their unweighted mean; of a run and of a vote table."""
     by = ask("evaluate", run, "--by", "topic")["by"]

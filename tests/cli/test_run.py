@@ -230,6 +230,19 @@ def test_links_that_are_never_heard_are_named(tmp_path, monkeypatch, capsys):
     assert [link["labels"] for link in json.loads(capsys.readouterr().out)["links"]] == [6, 6]
 
 
+def test_links_that_only_failed_are_not_said_to_be_unheard(tmp_path, monkeypatch, capsys):
+    """Empty texts reach them and have no label: nothing is lost there."""
+    monkeypatch.chdir(tmp_path)
+    rows_of(["fine", "", " "]).to_csv("data.csv", index=False)
+    with FakeProvider() as provider:
+        text = chain_text(openai(provider, "small"), openai(provider, "big"), data={"id": "id"})
+        Path("task.yaml").write_text(text)
+        assert main(["run", "task.yaml", "data.csv", "--out", "run"]) == 0
+    said = capsys.readouterr()
+    assert "2 of 3 rows without a label" in said.out
+    assert "no label is that of" not in said.err
+
+
 def test_a_status_says_where_confidences_come_from(tmp_path, monkeypatch, capsys):
     """What a run resolved is shown, and is in the document."""
     monkeypatch.chdir(tmp_path)

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from catena.cli import main
 from catena.ledger import Ledger
 from catena.ledger.desk import Desk
 from catena.ledger.lock import holder
@@ -150,6 +151,23 @@ def test_after_the_last_label_the_result_changes(work):
     assert code == 0, err
     assert [row["label"] for row in labels_of(work.out)] == ["against"] * 20 + ["favor"] * 20
     assert "20 items have a vote of people" in work.look()
+
+
+def test_gold_that_is_all_there_is_said_to_be(work):
+    """It is no vote: the page says how many items have it, and how it is written down."""
+    work.sit()
+    while work.item():
+        work.say(label="against")
+    assert finish(work.run)[0] == 0
+    assert main(["review", str(work.out), "--gold", "3"]) == 0
+    work.sit()
+    while work.item():
+        work.say(label="none")
+    with Desk(work.out) as desk:
+        (number,) = (queue.number for queue in desk.queues() if queue.name == "gold")
+    said = work.page.ask(f"/review?queue={number}").text
+    assert "Nothing waits: gold of 3 items is there." in said
+    assert "--gold-out FILE" in said
 
 
 def test_where_no_process_is_at_work_the_page_takes_answers_in(work):

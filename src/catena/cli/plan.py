@@ -333,6 +333,8 @@ def _pays(document: dict[str, Any]) -> str:
     rows, reference = document["pays_from_rows"], document["reference"]
     if document["expected"]["cost_share"] is None:
         return "All links are free."
+    if document["chain"] == [reference]:
+        return f"The plan asks {reference} alone, and saves nothing."
     if rows is None:
         return f"The plan does not cost less than {reference} alone: it pays by its accuracy only."
     return f"Against {reference} alone, the plan has saved that after {rows:,} rows."

@@ -115,11 +115,8 @@ def _unheard(run: dict[str, Any]) -> str:
     """Say which links were asked for nothing: `rank` takes the surest vote, and theirs have no confidence."""
     if run["aggregate"] != "rank":
         return ""
-    lost = [
-        link
-        for link in run["links"][1:]
-        if link["kept"] and not link["labels"] and link["confidences"] is None
-    ]
+    voted = [link for link in run["links"][1:] if link["received"] > link["failed"]]
+    lost = [link for link in voted if link["kept"] and not link["labels"] and link["confidences"] is None]
     if not lost:
         return ""
     names, kept = " and ".join(link["link"] for link in lost), sum(link["kept"] for link in lost)

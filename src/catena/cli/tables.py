@@ -97,7 +97,8 @@ def scores_table(scores: Mapping[str, Any], rule: str | None) -> Table:
         for row, (_, of) in zip(cells, rows, strict=True):
             row.insert(3, _between(of, "accuracy", _share))
             row.append(_between(of, "macro_f1", _number))
-    return table("Against gold", names, cells, left=1)
+    over = scores.get("macro_f1_over")
+    return table(f"Against gold, F1 over {', '.join(over)}" if over else "Against gold", names, cells, left=1)
 
 
 def classes_tables(scores: Mapping[str, Any], width: int) -> list[Table]:

@@ -153,10 +153,13 @@ def _state(folder: Path, queue: Queue) -> dict[str, Any]:
     """Return how the run stands, for people who have nothing to label."""
     with Ledger(folder) as ledger:
         finished, numbers = ledger.get("finished") is not None, ledger.links()
-        answered, failed = ledger.asked_count(numbers[queue.name][0]) if queue.name in numbers else (0, 0)
+        link = queue.name in numbers
+        answered, failed = ledger.asked_count(numbers[queue.name][0]) if link else (0, 0)
+        apart = not link and all(spec.name != queue.name for spec in task_of(ledger).chain)
     taking = _finisher.at_work(folder)
     return {
         "finished": finished and not taking,
+        "apart": apart,  # what is said is gold, and no vote
         "by_people": answered - failed,
         "taking": taking,
         "working": holder(folder) is not None and not taking,
