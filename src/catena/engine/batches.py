@@ -224,9 +224,7 @@ class BatchAsker:
         if batch.wanted:
             budget.lose(batch.may_have_cost())
         why = saw(record.shard, harvest.lost, batch.done)
-        return at_once(
-            [why, settle(record.shard, harvest.counts, None, "lost"), note({"lost": budget.lost})]
-        )
+        return at_once([why, settle(record.shard, harvest.counts, None, "lost"), note({"lost": budget.lost})])
 
     async def _harvest(self, batch: UnderWay, seen: BatchProgress) -> Harvest:
         """Read all results that there are, from the beginning again where the connection is lost."""
