@@ -10,6 +10,7 @@ from typing import NoReturn
 import msgspec
 
 from catena.errors import CatenaError, DataError, InputError
+from catena.testing.blocking import Stalls, watching
 from catena.types import REASONS, Answer, Capabilities, Failure, Item, Link, Usage, Vote
 
 __all__ = ["BrokenContract", "check_link", "shown"]
@@ -26,6 +27,7 @@ ODD_TEXTS = {
 MOST_ASKED = 8  # calls of the same kind, as they may cost money
 MOST_BATCH = 1024
 ROUNDING = 1e-6
+MOST_OVER = 1e-3  # log-probabilities of half precision sum to no more
 SHOWN = 100
 
 
@@ -67,10 +69,13 @@ class _LinkCheck:
         prompts = self.prompts()
         try:
             self.ready()
-            alone = await self.alone(prompts)
-            await self.none()
-            await self.batches(prompts, alone)
-            await self.odd()
+            async with watching() as stalls:
+                alone = await self.alone(prompts)
+                self.loop(stalls)
+                await self.none()
+                await self.batches(prompts, alone)
+                await self.odd()
+            self.loop(stalls)
         except BaseException:
             with contextlib.suppress(Exception):  # what came first is the finding
                 await self.link.close()
@@ -91,6 +96,11 @@ class _LinkCheck:
     def value(self, kept: bool, promise: str, found: object) -> None:
         if not kept:
             self.broken(promise, shown(found))
+
+    def loop(self, stalls: Stalls) -> None:
+        promise = "ask holds up nothing else, as all links share one event loop"
+        for place in stalls.places:
+            self.broken(promise, f"it stood still for a second at {place}")
 
     # Who it is
 
@@ -249,6 +259,11 @@ class _LinkCheck:
         self.value(
             isinstance(vote.source, str) and bool(vote.source), "a vote's source is named", vote.source
         )
+        self.need(
+            vote.confidence is None or vote.source != "none",
+            "a vote's confidence has a source",
+            f"{vote.confidence} has the source 'none'",
+        )
         logprobs: object = vote.logprobs
         if logprobs is None:
             return
@@ -265,7 +280,8 @@ class _LinkCheck:
                 "a vote's logprobs are finite and at most 0, or None",
                 each,
             )
-
+        mass = sum(math.exp(each) for each in logprobs if each is not None)
+        self.need(mass <= 1 + MOST_OVER, "a vote's label probabilities sum to at most 1", f"{mass:.6g}")
         self.bounds(vote)
 
     def bounds(self, vote: Vote) -> None:
