@@ -9,7 +9,7 @@ import msgspec
 from catena.links.refusal import error_in_answer, one_line
 from catena.types import Failure, Usage
 
-__all__ = ["Choice", "Completion", "Count", "bad_body", "read_completion"]
+__all__ = ["Choice", "Completion", "Count", "Tokens", "bad_body", "read_completion"]
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
