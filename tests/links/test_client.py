@@ -52,7 +52,7 @@ def test_a_proxy_that_fails_is_named(monkeypatch):
     monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:9")
     failure = ask("http://catena.invalid/v1")
     assert failure.reason == "transport"
-    assert "through the proxy in http_proxy" in failure.message
+    assert "to catena.invalid (through the proxy in http_proxy)" in failure.message
     assert "secret" not in failure.message
 
 
@@ -62,6 +62,11 @@ def test_a_proxy_is_used_for_others(monkeypatch):
         monkeypatch.setenv("http_proxy", provider.base_url.removesuffix("/v1"))
         with pytest.raises(LinkError, match=r"There is no http://catena\.invalid/v1"):
             ask("http://catena.invalid/v1")
+
+
+def test_where_nothing_answers_is_named():
+    """The line has the address: it is the first thing to look at."""
+    assert "the connection to 127.0.0.1:9 failed" in ask(f"{NOBODY}/v1").message
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -87,7 +88,7 @@ class Client:
         self._connections = max(connections or 0, MOST_CONNECTIONS)
         self._client: Any = None
         self._query: dict[str, str] = {}
-        self._proxy = ""
+        self._way = ""
 
     def ready(self) -> None:
         """See that the keys are there; see `types.Link`."""
@@ -130,7 +131,7 @@ class Client:
             said = Failure("bad_body", str(error), retryable=True, charged=True)
             return msgspec.structs.replace(said, usage=Usage(latency_ms=since(start)))
         except Exception as error:  # noqa: BLE001 - whatever the client raises is about this call
-            failure = transport_failure(error, seconds or self._timeout, self._proxy)
+            failure = transport_failure(error, seconds or self._timeout, self._way)
             message = self.hide(failure.message.encode()).decode()
             return msgspec.structs.replace(failure, message=message, usage=Usage(latency_ms=since(start)))
 
@@ -156,7 +157,7 @@ class Client:
 
             if not isinstance(error, PyreqwestError | TimeoutError):
                 raise
-            raise CallError(transport_failure(error, seconds, self._proxy)) from error
+            raise CallError(transport_failure(error, seconds, self._way)) from error
         raise self._error(Reply(response.status, said, response.get_header))
 
     def _error(self, reply: Reply) -> CallError:
@@ -178,10 +179,11 @@ class Client:
             .follow_redirects(False)
             .default_headers({"content-type": "application/json", **self._headers(key), **more})
         )
-        if is_loopback(url):  # a proxy elsewhere can't reach it
+        here = is_loopback(url)
+        if here:  # a proxy elsewhere can't reach it
             builder = builder.no_proxy()
-        else:
-            self._proxy = proxy_of(url)
+        proxy = "" if here else proxy_of(url)
+        self._way = f" to {urlsplit(url).netloc}" + (f" (through the proxy in {proxy})" if proxy else "")
         try:
             self._client = builder.build()
         except BuilderError as error:
@@ -271,21 +273,20 @@ async def _pieces(reader: Any) -> AsyncIterator[bytes]:
         yield bytes(piece)
 
 
-def transport_failure(error: Exception, timeout: float, proxy: str = "") -> Failure:
+def transport_failure(error: Exception, timeout: float, way: str = "") -> Failure:
     """Return the failure of a call that got no answer.
 
     Args:
         error: What the client raised.
         timeout: Seconds that the call had.
-        proxy: The environment variable whose proxy it went through.
+        way: Where to it went, and through which proxy, for the message.
     """
     if isinstance(error, TimeoutError):
         return Failure("timeout", f"no answer within {timeout:g} s", retryable=True, charged=True)
     from pyreqwest.exceptions import ConnectError  # noqa: PLC0415 - only needed once something was asked
 
     asked = not isinstance(error, ConnectError)
-    through = f" (through the proxy in {proxy})" if proxy else ""
-    said = f"the connection{through} failed: {_innermost(error)}"
+    said = f"the connection{way} failed: {_innermost(error)}"
     return Failure("transport", said, retryable=True, charged=asked)
 
 
