@@ -104,6 +104,15 @@ def test_without_certificates(monkeypatch, tmp_path):
     assert "SSL_CERT_FILE" in error.value.hint
 
 
+def test_an_authority_of_ones_own():
+    """A certificate whose authority is not known says where to name it."""
+    failure = client.transport_failure(OSError("invalid peer certificate: UnknownIssuer"), 1.0, " to here")
+    assert failure.message.startswith(
+        "the connection to here failed: invalid peer certificate: UnknownIssuer"
+    )
+    assert "SSL_CERT_FILE" in failure.message
+
+
 def test_an_answer_without_an_end(monkeypatch):
     """Is let go at the most that an answer may have, and is none."""
     monkeypatch.setattr(client, "MOST_ANSWER_BYTES", 100)

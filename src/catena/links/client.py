@@ -287,6 +287,8 @@ def transport_failure(error: Exception, timeout: float, way: str = "") -> Failur
 
     asked = not isinstance(error, ConnectError)
     said = f"the connection{way} failed: {_innermost(error)}"
+    if "UnknownIssuer" in said:  # of a house with certificates of its own
+        said += "; name the file of its authority's certificate in SSL_CERT_FILE"
     return Failure("transport", said, retryable=True, charged=asked)
 
 
