@@ -23,7 +23,7 @@ from unittest import mock
 
 import msgspec
 
-from catena.ledger import Ledger, writer
+from catena.ledger import WritableLedger, writer
 from catena.types import Usage, Vote
 from measure import machine, table
 
@@ -68,7 +68,7 @@ def into_ledger(given: Sequence[tuple[bytes, Vote]], folder: Path, group: int) -
             await to.append(number, key, (row,), vote)
         await to.close()
 
-    ledger = Ledger(folder, write=True)
+    ledger = WritableLedger(folder)
     number = ledger.put_link("mini", b"fingerprint", "gpt-4o-mini")
     with mock.patch.object(writer, "GROUP", group):
         asyncio.run(append())

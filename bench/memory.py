@@ -71,14 +71,14 @@ def chain(base_url: str, concurrency: int) -> list[dict[str, Any]]:
 def fill(task: Path, data: Path, out: Path) -> None:
     """Write the ledger of a run whose links have answered every row, without asking them."""
     from catena.engine.run import Run
-    from catena.ledger import Ledger
+    from catena.ledger import WritableLedger
     from catena.links.identity import vote_key
     from catena.task import load_task
     from catena.types import Usage, Vote
 
     run = Run(load_task(task), data, out)
     out.mkdir()
-    with Ledger(out, write=True) as ledger:
+    with WritableLedger(out) as ledger:
         run._admit(ledger, update=False)  # noqa: SLF001 - as the run does
         numbers = [ledger.put_link(link.name, link.fingerprint, "m") for link in run.links]
 

@@ -68,7 +68,7 @@ def fill(task: Path, data: Path, out: Path, label: np.ndarray, chance: np.ndarra
     """Write the votes of every row that reaches a link into the ledger of a new run."""
     from catena.aggregate import decide
     from catena.engine.run import Run
-    from catena.ledger import Ledger
+    from catena.ledger import WritableLedger
     from catena.links.identity import vote_key
     from catena.routing import exact_shares, ties
     from catena.task import load_task
@@ -76,7 +76,7 @@ def fill(task: Path, data: Path, out: Path, label: np.ndarray, chance: np.ndarra
 
     made = Run(load_task(task), data, out)
     out.mkdir(mode=0o700)
-    with Ledger(out, write=True) as ledger:
+    with WritableLedger(out) as ledger:
         made._admit(ledger, update=False)  # noqa: SLF001 - as the run does
         rest = (1 - chance) / (len(LABELS) - 1)
         margin = np.where(label >= 0, np.log(chance) - np.log(rest), np.nan)

@@ -27,10 +27,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from catena.engine.results import LABELS_FILE, labels_digest, write_labels
-from catena.ledger import Ledger
+from catena.ledger import WritableLedger
+from catena.ledger.file import connect
 from catena.ledger.rows import INSERT_VOTE, checksum, vote_row
 from catena.ledger.schema import count
-from catena.ledger.store import connect
 from catena.task import TaskSpec, parse_task
 from catena.types import Answer, Failure, Item, Usage, Vote
 from measure import machine, table
@@ -127,7 +127,7 @@ def answer(row: int, link: str) -> Answer:
 def make_run(folder: Path, n: int) -> None:
     """Make a finished run."""
     task: TaskSpec = parse_task(TASK)
-    with Ledger(folder, write=True) as ledger:
+    with WritableLedger(folder) as ledger:
         ledger.replace_items(
             items(n),
             columns=["id", "text", "source"],

@@ -1,6 +1,8 @@
 """Small tasks, rows and runs against the fake provider."""
 
+import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from catena.engine.run import Run
-from catena.ledger import Ledger
+from catena.ledger import Ledger, WritableLedger
+from catena.links import open_link
 from catena.task import parse_task
 
 LABELS = ("favor", "against", "none")
@@ -59,6 +62,24 @@ def batches_in(out):
         ledger.close()
 
 
+def open_alone(link, labels=LABELS, **task):
+    """Return a link, given as a task has it, of a task that has it alone."""
+    task = chain_task(link, labels=labels, **task)
+    return open_link(task.chain[0], task)
+
+
+def ask(link, *prompts):
+    """Ask once and close."""
+
+    async def work():
+        try:
+            return await link.ask(prompts)
+        finally:
+            await link.close()
+
+    return asyncio.run(work())
+
+
 def rows_of(texts, **columns):
     """Return a DataFrame with these texts and ids."""
     return pd.DataFrame({"id": [f"i{at}" for at in range(len(texts))], "text": list(texts), **columns})
@@ -101,6 +122,19 @@ def answers_in(out, link):
         return {row: answer for row, _, answer, _ in ledger.answers(ledger.links()[link][0])}
     finally:
         ledger.close()
+
+
+def forget(out, link, rows):
+    """Take a run back to where a link had not yet been asked about these rows, as if it had been stopped there."""
+    with sqlite3.connect(out / "ledger.sqlite") as db:
+        number = db.execute("SELECT link FROM links WHERE name = ?", (link,)).fetchone()[0]
+        db.executemany("DELETE FROM asked WHERE link = ? AND row = ?", [(number, row) for row in rows])
+        db.execute(
+            "UPDATE totals SET answered = (SELECT count(*) FROM asked WHERE asked.link = ?1) WHERE link = ?1",
+            (number,),
+        )
+    with WritableLedger(out) as ledger:
+        ledger.put(finished=None, stopped="the budget is reached")
 
 
 def start(*arguments, **environment):

@@ -10,6 +10,7 @@ import pytest
 
 from catena.cli import main
 from catena.evaluate.metrics import score
+from chains import forget
 from tables import vote, write_votes
 
 LINKS = ("small", "mid", "big")
@@ -221,6 +222,7 @@ def test_seeds_move_intervals_only(run, ask):
         (["run", "--votes", "votes"], "evaluate needs a run, or --votes"),
         (["run", "--chain", "small"], "go with --votes"),
         (["--votes", "votes", "--share", "1"], "go with --chain"),
+        (["--votes", "votes", "--gold", "data.csv"], "--gold goes with a run"),
         (["--votes", "votes", "--chain", "small", "--result", "x"], "Give one of them"),
         (["--votes", "votes", "--labels", "favor,maybe"], "--labels: maybe: no such label"),
         (["--votes", "votes", "--by", "nope"], "no column nope"),
@@ -247,3 +249,74 @@ def test_without_gold_there_is_nothing_to_evaluate(here, capsys):
     write_votes(here / "bare", [vote("a"), vote("b")])
     assert main(["evaluate", "--votes", "bare"]) == 2
     assert "there is no gold to evaluate against" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("column", ["gold", "label"])
+def test_gold_of_people_may_come_from_a_file(here, run, ask, column):
+    """By id, for some rows, in any order: only those are scored, whatever gold the run has."""
+    table = pq.read_table(run / "labels.parquet").to_pylist()
+    rows = [f"{row['id']},{row['label'] or 'favor'}" for row in table[30:80:2]][::-1]
+    (here / "people.csv").write_text(f"id,{column}\n" + "\n".join([*rows, f"{table[0]['id']},"]) + "\n")
+    found = ask("evaluate", run, "--gold", "people.csv")
+    labelled = [row["label"] is not None for row in table[30:80:2]]
+    assert (found["n"], found["gold"]) == (N, 25)
+    assert found["final"]["accuracy"] == pytest.approx(np.mean(labelled))
+
+
+def test_gold_of_people_may_come_from_a_vote_table(here, run, ask, capsys):
+    """Of one annotator, who is named where there are several; items of other data do not count."""
+    table = pq.read_table(run / "labels.parquet").to_pylist()
+    said = {row["id"]: row["label"] or "favor" for row in table[:40]} | {"elsewhere": "none"}
+    rows = [vote(name, who, label) for name, label in said.items() for who in ("ada", "bo")]
+    write_votes(here / "people", rows, list(said), labels=LABELS)
+    found = ask("evaluate", run, "--gold", "people:ada")
+    assert found["gold"] == 40
+    assert found["final"]["accuracy"] == pytest.approx(
+        np.mean([row["label"] is not None for row in table[:40]])
+    )
+    assert main(["evaluate", str(run), "--gold", "people:ada"]) == 0
+    assert "1 of its items are none of the run" in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--gold", "people"]) == 2
+    assert "whose labels? It has votes of ada, bo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("id,gold\nnobody,favor\n", "ids that the run does not have: nobody"),
+        ("id,gold\ni1,maybe\n", "gold values outside the labels: row 1 'maybe'"),
+        ("id,who\ni1,favor\n", "has no column 'gold'"),
+        ("id,gold\ni1,\n", "there is no gold to evaluate against"),
+    ],
+)
+def test_gold_that_does_not_fit_is_refused(here, run, capsys, file, says):
+    """In one line, with exit code 2."""
+    (here / "people.csv").write_text(file)
+    assert main(["evaluate", str(run), "--gold", "people.csv"]) == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_of_an_unfinished_run_the_votes_so_far_are_scored(run, ask, capsys):
+    """On the rows with gold that have one, and it is said."""
+    for name in LINKS:
+        forget(run, name, range(50, N))
+    assert ask("evaluate", run)["gold"] == 50
+    assert main(["evaluate", str(run)]) == 0
+    assert (
+        "is not finished: what its votes so far come to is scored, on the 50 rows" in capsys.readouterr().err
+    )
+    for name in LINKS:
+        forget(run, name, range(50))
+    assert main(["evaluate", str(run)]) == 2
+    assert "no row with gold has a vote yet" in capsys.readouterr().err
+
+
+def test_where_no_row_has_a_label_it_is_said(here, capsys):
+    """Beside figures that are all 0."""
+    write_votes(here / "none", [vote(f"i{at}", "small", None) for at in range(N)], labels=LABELS)
+    task = "instruction: q\nlabels: [favor, against, none]\ndata: {id: id, gold: stance}\nchain:\n  - {name: small, kind: replay, votes: none}\n"
+    (here / "none.yaml").write_text(task)
+    assert main(["run", "none.yaml", "data.csv", "--out", "failed"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "failed"]) == 0
+    assert f"None of its {N} rows has a label: the column 'reason'" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from catena.cli import main
 from catena.cli.drawing import Ink
 from catena.cli.output import Output
 from catena.cli.pictures import flow_picture, plan_picture, reliability_bar, risk_spark
-from catena.ledger import Ledger
+from catena.ledger import WritableLedger
 from catena.task import load_task
 from tables import vote, write_votes
 
@@ -158,7 +158,7 @@ def test_status_shows_how_far_it_is(here, capsys):
     assert f"[{'█' * 20}] small: 40 answered" in out
     assert f"[{'█' * 20}] big: 20 answered" in out
     (here / "half.yaml").write_text((here / "task.yaml").read_text() + "policy: {share: [0, 1]}\n")
-    with Ledger(here / "run", write=True) as ledger:  # as the run was when that decision had begun
+    with WritableLedger(here / "run") as ledger:  # as the run was when that decision had begun
         ledger.put(task=msgspec.to_builtins(load_task(here / "half.yaml")), finished=None)
     capsys.readouterr()
     assert main(["status", "run"]) == 0

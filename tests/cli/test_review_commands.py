@@ -11,7 +11,7 @@ from catena.cli import main
 from catena.data.argilla import SPACE
 from catena.engine import people as engine
 from catena.engine.run import Run
-from catena.ledger import Ledger
+from catena.ledger import Ledger, WritableLedger
 from catena.ledger.desk import Desk
 from chains import execute, labels_of, votes_in
 from people import at_desk, data_of, person, recorded, task_of, text_of
@@ -162,7 +162,7 @@ def test_a_run_is_finished_on_command(tmp_path, capsys):
     assert (code, document["labelled"]) == (0, N)
     with Desk(tmp_path / "r") as desk, desk.changing() as db:
         db.execute("UPDATE items SET open = 1, taken = NULL")
-    with Ledger(tmp_path / "r", write=True) as ledger:
+    with WritableLedger(tmp_path / "r") as ledger:
         number = ledger.links()["people"][0]
         ledger.forget(number, ledger.failed_keys(number, "missing"))
     assert votes_in(tmp_path / "r")["people"] == 0

@@ -72,6 +72,28 @@ def test_a_run_that_another_process_holds_is_running(here, capsys):
         lock.release()
 
 
+@pytest.mark.parametrize(
+    ("damage", "state", "says"),
+    [(b"x", "changed", "is not what the run has written"), (None, "missing", "is missing")],
+)
+def test_labels_that_are_not_the_runs_are_noticed(here, capsys, damage, state, says):
+    """`status` says so in a line and how to have them again; the same command writes them anew."""
+    labels = here / "run" / "labels.parquet"
+    whole = labels.read_bytes()
+    capsys.readouterr()
+    assert main(["status", "run"]) == 0
+    assert "Labels: run/labels.parquet" in capsys.readouterr().out
+    labels.write_bytes(damage) if damage else labels.unlink()
+    assert main(["status", "run"]) == 0
+    captured = capsys.readouterr()
+    assert f"run/labels.parquet {says}: the same catena run command writes it again" in captured.err
+    assert "Labels:" not in captured.out
+    assert main(["status", "run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["labels"] == state
+    assert main(["run", "task.yaml", "data.csv", "--out", "run"]) == 0
+    assert labels.read_bytes() == whole
+
+
 def test_a_check_says_what_each_link_can_do(here, capsys):
     """And many labels are cut short."""
     text = (here / "task.yaml").read_text()

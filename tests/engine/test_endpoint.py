@@ -5,10 +5,14 @@ import statistics
 
 import pytest
 
+from catena.engine.asker import CallAsker
+from catena.engine.budget import Budget
 from catena.engine.endpoint import endpoints
+from catena.engine.inbox import Queue
 from catena.testing.provider import FakeProvider, spawn, too_early
-from catena.types import Capabilities, Failure, Vote
+from catena.types import NOTHING_USED, Capabilities, Failure, Vote
 from chains import LABELS, chain_task, execute, openai, rows_of, texts
+from jumping import run_jumping
 
 ID = {"id": "id"}
 BUSY = Failure("rate_limit", "busy", retryable=True)
@@ -141,8 +145,61 @@ def test_headers_are_obeyed(tmp_path):
     assert calls[-1].time - calls[0].time <= 2.0 * 1000 / 200
 
 
+class Server:
+    """A link to a server that takes so many calls at a time and refuses others at once, for `Named` and `CallAsker`."""
+
+    name, fingerprint = "a", b""
+
+    def __init__(self, takes, seconds, **can):
+        self.capabilities = Capabilities(**can)
+        self.calls = []
+        self._takes, self._seconds, self._in_flight = takes, seconds, 0
+
+    def most(self, prompt):
+        """Say nothing of what a call may use."""
+
+    async def ask(self, prompts):
+        """Answer after that long, or refuse."""
+        self._in_flight += 1
+        refused = self._in_flight > self._takes
+        self.calls.append((self._in_flight, refused))
+        try:
+            await asyncio.sleep(0 if refused else self._seconds)
+        finally:
+            self._in_flight -= 1
+        return [BUSY if refused else Vote("x")]
+
+
+async def ask_all(link, count):
+    """Ask so many questions by the link's own gate; return the answers."""
+    (gate,) = endpoints([link])
+    asker = CallAsker(link, gate, Budget(None, NOTHING_USED), asyncio.Event().wait, lambda _: None)
+    questions, answers = Queue(count), []
+    for at in range(count):
+        await questions.put((b"%d" % at, str(at)))
+    questions.close()
+
+    async def answered(_, answer):
+        answers.append(answer)
+
+    await asker.work(questions, answered)
+    return answers
+
+
+def test_falls_to_what_the_server_takes(monkeypatch):
+    """Where a server takes fewer calls at a time than the link has, it is asked about that many, and seldom one too many."""
+    link = Server(16, 0.02, concurrency=128)
+    modules = "catena.engine.endpoint", "catena.engine.asker"
+    answers = run_jumping(ask_all(link, 2000), monkeypatch, *modules)
+    assert len(answers) == 2000
+    assert all(isinstance(answer, Vote) for answer in answers)
+    late = link.calls[len(link.calls) // 2 :]
+    assert statistics.median(at_once for at_once, _ in late) <= 20
+    assert sum(refused for _, refused in late) <= 0.15 * len(late)
+
+
 def test_falls_and_returns(tmp_path):
-    """Where a server takes fewer calls at a time than the link has, the run keeps to about that many."""
+    """A run over a real server does so too; how many calls are refused depends on how busy this machine is, here and there."""
     with spawn(labels=list(LABELS), concurrency=16, latency=0.02, ledger=str(tmp_path / "l")) as provider:
         link = openai(provider, concurrency=128)
         labels = execute(chain_task(link, data=ID), rows_of(texts(2000)), tmp_path / "r")
@@ -150,4 +207,4 @@ def test_falls_and_returns(tmp_path):
     assert {row["status"] for row in labels} == {"labelled"}
     late = [call.in_flight for call in calls[len(calls) // 2 :]]
     assert statistics.median(late) <= 20
-    assert sum(call.status == 429 for call in calls[len(calls) // 2 :]) <= 0.15 * len(calls) / 2
+    assert sum(call.status == 429 for call in calls[len(calls) // 2 :]) <= 0.25 * len(calls) / 2

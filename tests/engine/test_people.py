@@ -12,7 +12,7 @@ from catena.engine.people import finish_without, revise
 from catena.engine.results import LABELS_FILE
 from catena.engine.run import Run, go_on
 from catena.errors import ChangedError
-from catena.ledger import Ledger
+from catena.ledger import Ledger, WritableLedger
 from catena.ledger.desk import Desk
 from catena.types import Failure
 from chains import (
@@ -272,7 +272,7 @@ def test_what_a_killed_run_did_not_tell_the_desk(tmp_path, votes):
     with Desk(out) as desk, desk.changing() as db:
         db.execute("UPDATE items SET taken = NULL, open = 1")
     task = task_of(votes)
-    with Ledger(out) as ledger:
+    with WritableLedger(out) as ledger:
         links = Run(task, data_of(N), out).links
         assert revise(ledger, links) == 0
     with Desk(out) as desk:

@@ -14,7 +14,7 @@ from catena.engine.budget import Budget
 from catena.engine.inbox import Queue
 from catena.engine.progress import LinkProgress
 from catena.engine.spool import Spool, leftovers, sweep
-from catena.ledger import Ledger
+from catena.ledger import WritableLedger
 from catena.links.batch import BatchProgress, Limits, Result, custom_id, key_of
 from catena.types import NOTHING_USED, Usage, Vote
 
@@ -60,7 +60,7 @@ class Endpoint:
 
 async def ask(endpoint, prompts, folder):
     """Ask about all prompts through a ledger in a folder; return the answers by key, and the batches it knows."""
-    ledger = Ledger(folder, write=True)
+    ledger = WritableLedger(folder)
     writer = ledger.writer(lambda group: None)
     got = {}
 

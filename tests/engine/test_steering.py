@@ -27,7 +27,8 @@ from catena.ledger.lock import here
 from catena.task import BudgetSpec
 from catena.testing.provider import FakeProvider
 from catena.types import NOTHING_USED, Capabilities, Failure
-from chains import BATCH, LABELS, chain_task, execute, label_bytes, openai, rows_of, texts
+from chains import BATCH, LABELS, chain_task, execute, label_bytes, labels_of, openai, rows_of, texts
+from people import data_of, person, recorded, task_of
 from steered import Steered
 
 ID = {"id": "id"}
@@ -185,6 +186,23 @@ def test_a_budget_that_cannot_hold_is_refused():
     with pytest.raises(TaskError):
         budget.cap(BudgetSpec(usd=1.0), [Unbounded()], steered=True)
     assert (budget.caps, budget.steered) == ([None, None, None], False)
+
+
+def test_a_run_that_waits_for_people_is_finished_without_them(tmp_path):
+    """As soon as its control file says so: what people have not labelled keeps its earlier vote, and the run ends."""
+    votes = recorded(tmp_path / "votes", 12)
+    run = Steered(task_of(votes), data_of(12), tmp_path / "r")
+    try:
+        run.seen(lambda seen: seen.links[1].waits_for)
+        with person(tmp_path / "r", 2):
+            run.seen(lambda seen: seen.links[1].answered == 2)
+        run.ask(paused=False)  # nothing of people
+        assert run.seen().links[1].waits_for
+        run.ask(finish_without_people=True)
+    finally:
+        error = run.end()
+    assert error is None
+    assert [row["link"] for row in labels_of(tmp_path / "r")] == ["people"] * 2 + ["small"] * 10
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"process": 1}', b'{"process": "x", "paused": true}',

@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from catena.errors import LedgerError
-from catena.ledger import FILE, Ledger
+from catena.ledger import FILE, Ledger, WritableLedger
 from catena.ledger.audit import audit
 from catena.ledger.batches import BatchRecord, at_once, intend, saw, settle, submitted
 from catena.ledger.repair import repair
@@ -19,7 +19,7 @@ def write(folder, *changes, votes=()):
     """Make changes through the writer, after some votes."""
 
     async def work():
-        ledger = Ledger(folder, write=True)
+        ledger = WritableLedger(folder)
         writer = ledger.writer(lambda group: None)
         try:
             for key in votes:
@@ -64,7 +64,7 @@ def test_a_change_comes_after_the_votes_before_it(tmp_path):
     """When a change is there, so are all votes that were handed in before it."""
 
     async def work():
-        ledger = Ledger(tmp_path, write=True)
+        ledger = WritableLedger(tmp_path)
         assert ledger.put_link("x", b"f" * 16, "m") == 1
         writer = ledger.writer(lambda group: None)
         try:
@@ -113,7 +113,7 @@ def test_damage_is_seen(tmp_path):
 
 def test_an_older_ledger_learns_batches(tmp_path):
     """A ledger made before there were batches gets the table when it is next written."""
-    Ledger(tmp_path, write=True).close()
+    WritableLedger(tmp_path).close()
     connection = sqlite3.connect(tmp_path / FILE)
     connection.execute("DROP TABLE batches")
     connection.execute("ALTER TABLE votes DROP COLUMN bounds")

@@ -10,9 +10,9 @@ from catena.data.votes import read_votes
 from catena.ledger import FILE, Ledger
 from catena.ledger.audit import audit
 from catena.ledger.export import export_votes
+from catena.ledger.file import connect
 from catena.ledger.repair import repair
 from catena.ledger.rows import VOTE_COLUMNS, answer_from, digest
-from catena.ledger.store import connect
 from catena.testing.provider import FakeProvider
 from chains import answers_in, chain_task, execute, openai, rows_of, texts
 

@@ -9,9 +9,9 @@ from catena.ledger.schema import create
 
 
 @pytest.fixture
-def ledger(tmp_path):
+def ledger():
     """An empty ledger's tables, and a way to store a vote and another to read what was noted."""
-    connection = sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)
+    connection = sqlite3.connect(":memory:", isolation_level=None)  # thousands of commits
     create(connection)
 
     class Small:

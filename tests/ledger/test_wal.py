@@ -7,16 +7,16 @@ import sys
 import pytest
 
 from catena.errors import LedgerError
-from catena.ledger import FILE, Ledger, wal
+from catena.ledger import FILE, WritableLedger, wal
 from catena.ledger.audit import audit
 from catena.ledger.repair import repair
 
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from catena.ledger import Ledger
+from catena.ledger import WritableLedger
 from catena.types import Vote
-ledger = Ledger(Path(sys.argv[1]), write=True)
+ledger = WritableLedger(Path(sys.argv[1]))
 link = ledger.put_link("a", b"f" * 16, "m")
 async def work():
     writer = ledger.writer(lambda _: None)
@@ -36,13 +36,13 @@ def test_flipped_log(tmp_path):
     log = run / f"{FILE}-wal"
     assert not wal.is_cut(run / FILE)
     shutil.copytree(run, tmp_path / "copy")
-    with Ledger(tmp_path / "copy", write=True) as ledger:
+    with WritableLedger(tmp_path / "copy") as ledger:
         assert ledger.votes_count(1) == 200
     raw = bytearray(log.read_bytes())
     raw[len(raw) // 2] ^= 4
     log.write_bytes(raw)
     with pytest.raises(LedgerError, match="its log was cut"):
-        Ledger(run, write=True)
+        WritableLedger(run)
     done = repair(run, audit(run))
     assert sum(done.after.votes.values()) >= 175
     assert done.after.well

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from catena.errors import LedgerError
-from catena.ledger import Ledger
-from catena.ledger.store import connect
+from catena.ledger import WritableLedger
+from catena.ledger.file import connect
 from catena.ledger.writer import GROUP, Writer
 from catena.types import Item, Vote
 
@@ -32,7 +32,7 @@ class Slow:
 @pytest.fixture
 def ledger(tmp_path):
     """A ledger of nine items and one link, number 1, that may be written."""
-    opened = Ledger(tmp_path, write=True)
+    opened = WritableLedger(tmp_path)
     opened.replace_items([[Item(row, f"i{row}", "text") for row in range(9)]])
     opened.put_link("a", b"f" * 16, "m")
     yield opened

@@ -1,6 +1,5 @@
 """A word for none of the labels: naming it is a failure that moves the item on, and never a label."""
 
-import asyncio
 import math
 
 import msgspec
@@ -15,29 +14,16 @@ from catena.task import parse_task
 from catena.testing import check_link
 from catena.testing.provider import FakeProvider, Reply
 from catena.types import Failure, Item, Vote
-from chains import KINDS, LABELS, answers_in, chain_task, execute, openai, rows_of, texts
+from chains import KINDS, LABELS, answers_in, ask, chain_task, execute, open_alone, openai, rows_of, texts
 
 WORD = "unclear"
 ALL = [*LABELS, WORD]
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
-def ask(link, *prompts):
-    """Ask once and close."""
-
-    async def work():
-        try:
-            return await link.ask(prompts)
-        finally:
-            await link.close()
-
-    return asyncio.run(work())
-
-
 def link_to(provider, kind="openai", **keys):
     """Return a link whose task has the word."""
-    task = chain_task(KINDS[kind](provider), **({"abstain": WORD} | keys))
-    return open_link(task.chain[0], task)
+    return open_alone(KINDS[kind](provider), **({"abstain": WORD} | keys))
 
 
 @kinds

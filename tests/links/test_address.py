@@ -1,14 +1,12 @@
 """How a server is reached: more headers and query, keys by reference, and nothing in the task that is a secret."""
 
-import asyncio
 import json
 
 import pytest
 
 from catena.errors import LinkError, TaskError
-from catena.links import open_link
 from catena.links.address import Secrets
-from chains import KINDS, answers_in, chain_task, execute, rows_of
+from chains import KINDS, answers_in, ask, chain_task, execute, open_alone, rows_of
 from shapes import Shape, ShapedServer
 
 CANARY = "sk-canary/of+address=1"
@@ -17,20 +15,7 @@ CANARY = "sk-canary/of+address=1"
 def link_of(kind="openai", **options):
     """Return a link."""
     given = {"name": "a", "kind": kind, "model": "m", "price": "free", "base_url": "http://127.0.0.1:9/v1"}
-    task = chain_task(given | options)
-    return open_link(task.chain[0], task)
-
-
-def ask(link, *prompts):
-    """Ask once and close."""
-
-    async def work():
-        try:
-            return await link.ask(prompts)
-        finally:
-            await link.close()
-
-    return asyncio.run(work())
+    return open_alone(given | options)
 
 
 def test_headers_and_query_go_along(monkeypatch):

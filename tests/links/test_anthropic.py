@@ -1,6 +1,5 @@
 """The anthropic link: the Messages API as it is, and no malformed answer becomes a label."""
 
-import asyncio
 import datetime as dt
 import json
 import time
@@ -13,7 +12,7 @@ from catena.links.anthropic import rate
 from catena.testing import check_link
 from catena.testing.provider import FakeProvider
 from catena.types import Failure, Item, Vote
-from chains import LABELS, anthropic, chain_task, texts
+from chains import LABELS, anthropic, ask, chain_task, open_alone, texts
 
 CANARY = "sk-ant-canary/7f3a9"
 RETRIED = {"timeout": "timeout", "reset": "transport", "garbage": "bad_body", "empty_body": "bad_body",
@@ -22,22 +21,9 @@ FINAL = {"refusal": "refused", "filtered": "refused", "no_label": "no_label", "t
          "empty_answer": "empty", "no_choices": "empty", "cut": "cut", "400": "bad_request"}  # fmt: skip
 
 
-def ask(link, *prompts):
-    """Ask once and close."""
-
-    async def work():
-        try:
-            return await link.ask(prompts)
-        finally:
-            await link.close()
-
-    return asyncio.run(work())
-
-
 def link_to(provider, task=None, **options):
     """Return an anthropic link to the provider."""
-    task = chain_task(anthropic(provider, **options), **(task or {}))
-    return open_link(task.chain[0], task)
+    return open_alone(anthropic(provider, **options), **(task or {}))
 
 
 def test_keeps_the_contract_of_links():

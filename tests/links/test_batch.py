@@ -11,7 +11,7 @@ from catena.links.batch import Sent, custom_id, key_of, lines
 from catena.links.client import CallError, GoneError
 from catena.testing.provider import FakeProvider
 from catena.types import Failure, Vote
-from chains import BATCH, KINDS, LABELS, chain_task
+from chains import BATCH, KINDS, LABELS, chain_task, open_alone
 
 SHARD, OTHER = "0a" * 12, "0b" * 12
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -19,8 +19,7 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 
 def link_to(provider, kind, **options):
     """Return a batch link to the provider."""
-    task = chain_task(KINDS[kind](provider, **BATCH | options))
-    return open_link(task.chain[0], task)
+    return open_alone(KINDS[kind](provider, **BATCH | options))
 
 
 def file_of(link, folder, count=3, shard=SHARD):

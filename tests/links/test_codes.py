@@ -1,6 +1,5 @@
 """Single-token option codes: the log-probabilities are those of the labels, whatever these are and wherever they stand."""
 
-import asyncio
 import math
 from collections import Counter
 
@@ -12,7 +11,19 @@ from catena.testing import check_link
 from catena.testing.provider import Annotator, FakeProvider, Reply
 from catena.testing.tokens import END, LabelTree
 from catena.types import Failure, Item, Vote
-from chains import BATCH, LABELS, answers_in, anthropic, chain_task, execute, openai, rows_of, texts
+from chains import (
+    BATCH,
+    LABELS,
+    answers_in,
+    anthropic,
+    ask,
+    chain_task,
+    execute,
+    open_alone,
+    openai,
+    rows_of,
+    texts,
+)
 
 TASK = ["pro", "pro-war", "against"]
 LONG = ["negative", "non-negative", "very positive", "very", "neither of both, as far as one can see", "否"]
@@ -54,20 +65,7 @@ def coded(labels, other=0.0, bias=1.0):
 
 def link_to(provider, labels=LABELS, seed=0, **options):
     """Return a link that asks for codes."""
-    task = chain_task(openai(provider, codes=True, **options), labels=labels, seed=seed)
-    return open_link(task.chain[0], task)
-
-
-def ask(link, *prompts):
-    """Ask once and close."""
-
-    async def work():
-        try:
-            return await link.ask(prompts)
-        finally:
-            await link.close()
-
-    return asyncio.run(work())
+    return open_alone(openai(provider, codes=True, **options), labels=labels, seed=seed)
 
 
 def rendered(link, count):

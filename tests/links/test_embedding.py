@@ -6,9 +6,8 @@ import importlib.util
 import pytest
 
 from catena.errors import TaskError
-from catena.links import open_link
 from catena.vectors.minilm import PACKAGE
-from chains import chain_task
+from chains import open_alone
 
 needs_weights = pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in (PACKAGE, "safetensors", "tokenizers")),
@@ -19,8 +18,7 @@ LABELS = ("waste", "water")
 
 def link(labels=LABELS, **options):
     """Return an embedding link."""
-    task = chain_task({"name": "e", "kind": "embedding"} | options, labels=labels)
-    return open_link(task.chain[0], task)
+    return open_alone({"name": "e", "kind": "embedding"} | options, labels=labels)
 
 
 def test_fingerprint():

@@ -6,23 +6,20 @@ import pytest
 
 from catena.errors import TaskError
 from catena.ledger.marks import Mark
-from catena.links import open_link
-from catena.testing import check_link
-from catena.testing.check import BrokenContract
+from catena.testing import BrokenContract, check_link
 from catena.types import Failure, Item
-from chains import chain_task
+from chains import open_alone
 
 ITEM = Item(0, "a", "some text", {"topic": "parks", "secret": "x"}, target="trees")
 
 
 def human(**options):
     """Return a link of people."""
-    task = chain_task(
+    return open_alone(
         {"name": "people", "kind": "human"} | options,
         instruction="What about {{ target }}?",
         data={"target": "about"},
     )
-    return open_link(task.chain[0], task)
 
 
 def mark(who, label, at=0.0):

@@ -21,7 +21,7 @@ from catena.links import open_link
 from catena.testing import check_link
 from catena.testing.provider import FakeProvider
 from catena.types import Failure, Item, Vote
-from chains import LABELS, answers_in, chain_task, execute, openai, rows_of, texts
+from chains import LABELS, answers_in, ask, chain_task, execute, open_alone, openai, rows_of, texts
 from shapes import KEY, Shape, ShapedServer
 
 AT_HAND = importlib.util.find_spec("litellm") is not None
@@ -164,20 +164,7 @@ def litellm(provider, name="small", **options):
 
 def link_to(provider, labels=LABELS, **options):
     """Return a link."""
-    task = chain_task(litellm(provider, **options), labels=labels)
-    return open_link(task.chain[0], task)
-
-
-def ask(link, *prompts):
-    """Ask once and close."""
-
-    async def work():
-        try:
-            return await link.ask(prompts)
-        finally:
-            await link.close()
-
-    return asyncio.run(work())
+    return open_alone(litellm(provider, **options), labels=labels)
 
 
 def test_it_keeps_what_links_promise(package):

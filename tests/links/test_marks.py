@@ -8,7 +8,7 @@ from catena.links import open_link
 from catena.links.anthropic import FOR_MINUTES
 from catena.testing.provider import FakeProvider
 from catena.types import Item, Vote
-from chains import BATCH, LABELS, answers_in, anthropic, chain_task, execute, rows_of, texts
+from chains import BATCH, LABELS, answers_in, anthropic, chain_task, execute, open_alone, rows_of, texts
 
 PRICE = {"input": 10.0, "output": 100.0, "cached": 1.0}
 LONG = "Read with care, and weigh every word. " * 150
@@ -24,8 +24,7 @@ def link_of(keys=None, **options):
         "price": PRICE,
         "base_url": "http://127.0.0.1:9/v1",
     }
-    task = chain_task(given | options, **{"instruction": LONG, **(keys or {})})
-    return open_link(task.chain[0], task)
+    return open_alone(given | options, **{"instruction": LONG, **(keys or {})})
 
 
 def asked(link, text="Fine.", **fields):

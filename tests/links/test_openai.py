@@ -1,6 +1,5 @@
 """The openai link: label probabilities are the provider's own, and no malformed answer becomes a label."""
 
-import asyncio
 import json
 import logging
 import math
@@ -15,7 +14,7 @@ from catena.links import open_link
 from catena.links.limits import retry_after
 from catena.testing.provider import FakeProvider
 from catena.types import Failure, Item, Vote
-from chains import LABELS, answers_in, chain_task, execute, openai, rows_of, texts
+from chains import LABELS, answers_in, ask, chain_task, execute, open_alone, openai, rows_of, texts
 
 CANARY = "sk-canary/7f3a9"
 STANCE = ["pro-war", "pro-peace", "neutral", "pro"]
@@ -26,22 +25,9 @@ FINAL = {"refusal": "refused", "filtered": "filtered", "no_label": "no_label", "
          "context_length": "too_long", "content_filter": "filtered"}  # fmt: skip
 
 
-def ask(link, *prompts):
-    """Ask once and close."""
-
-    async def work():
-        try:
-            return await link.ask(prompts)
-        finally:
-            await link.close()
-
-    return asyncio.run(work())
-
-
 def link_to(provider, labels=LABELS, **options):
     """Return a link to the provider and its task."""
-    task = chain_task(openai(provider, **options), labels=labels)
-    return open_link(task.chain[0], task)
+    return open_alone(openai(provider, **options), labels=labels)
 
 
 @pytest.mark.parametrize("quirk", ["", "vllm", "llamacpp"])

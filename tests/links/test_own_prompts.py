@@ -6,10 +6,9 @@ from catena.data.rows import read_rows
 from catena.engine.check import check_task
 from catena.engine.run import Run
 from catena.errors import ChangedError, TaskError
-from catena.links import open_link
 from catena.testing.provider import FakeProvider, Reply
 from catena.types import Item
-from chains import KINDS, LABELS, chain_task, execute, openai, rows_of, texts, votes_in
+from chains import KINDS, LABELS, chain_task, execute, open_alone, openai, rows_of, texts, votes_in
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 OFFLINE = FakeProvider()
@@ -18,8 +17,7 @@ EVERY = {"share": [0, 1]}
 
 def opened(kind, task=None, **options):
     """Return a link that is never asked."""
-    task = chain_task(KINDS[kind](OFFLINE, **options), **(task or {}))
-    return open_link(task.chain[0], task)
+    return open_alone(KINDS[kind](OFFLINE, **options), **(task or {}))
 
 
 def system_of(question):

@@ -1,7 +1,5 @@
 """Prices: cached tokens cost what the provider takes for them, and no bound is below what is paid."""
 
-import asyncio
-
 import msgspec
 import pytest
 
@@ -11,22 +9,10 @@ from catena.links.batch import half
 from catena.links.price import Price, find_price
 from catena.testing.provider import FakeProvider
 from catena.types import Item
-from chains import KINDS, LABELS, answers_in, chain_task, execute, openai, rows_of, texts
+from chains import KINDS, LABELS, answers_in, ask, chain_task, execute, openai, rows_of, texts
 
 PRICE = {"input": 10.0, "output": 100.0, "cached": 1.0}
 LONG = "Read with care. " * 200
-
-
-def ask(link, *prompts):
-    """Ask once and close."""
-
-    async def work():
-        try:
-            return await link.ask(prompts)
-        finally:
-            await link.close()
-
-    return asyncio.run(work())
 
 
 def test_tokens_from_the_cache_cost_less(tmp_path):

@@ -1,6 +1,5 @@
 """Each provider's documented entry works against a server that behaves as its public reference says."""
 
-import asyncio
 import math
 import re
 from pathlib import Path
@@ -13,7 +12,7 @@ from catena.links import open_link
 from catena.links.providers import PROVIDERS, written_out
 from catena.task import LinkSpec
 from catena.types import Failure, Item, Vote
-from chains import LABELS, chain_task, texts
+from chains import LABELS, ask, chain_task, open_alone, texts
 from shapes import KEY, SHAPES, ShapedServer
 
 PAGE = Path(__file__).parents[2] / "docs" / "providers.md"
@@ -40,20 +39,7 @@ def link_at(server, options, monkeypatch, **more):
         monkeypatch.setenv(variable, KEY)
     if server.shape.key and "api_key_env" not in given:
         given["api_key_env"] = "OPENAI_API_KEY"
-    task = chain_task(given)
-    return open_link(task.chain[0], task)
-
-
-def ask(link, *prompts):
-    """Ask once and close."""
-
-    async def work():
-        try:
-            return await link.ask(prompts)
-        finally:
-            await link.close()
-
-    return asyncio.run(work())
+    return open_alone(given)
 
 
 @pytest.fixture(params=SHAPES)

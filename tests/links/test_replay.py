@@ -6,18 +6,16 @@ import math
 import pytest
 
 from catena.errors import TaskError
-from catena.links import open_link
 from catena.types import Failure, Item, Vote
-from chains import chain_task
+from chains import open_alone
 from tables import vote, write_votes
 
 
 def replay(folder, **options):
     """Return a replay link `small`."""
-    task = chain_task(
+    return open_alone(
         {"name": "small", "kind": "replay", "votes": str(folder)} | options, labels=["against", "favor"]
     )
-    return open_link(task.chain[0], task)
 
 
 def ask(link, *ids):

@@ -15,7 +15,19 @@ from catena.links.samples import MOST_HELD, Sampler
 from catena.testing import check_link
 from catena.testing.provider import FakeProvider, Reply, call_key
 from catena.types import Capabilities, Failure, Item, Usage, Vote
-from chains import BATCH, KINDS, LABELS, answers_in, chain_task, execute, openai, rows_of, texts
+from chains import (
+    BATCH,
+    KINDS,
+    LABELS,
+    answers_in,
+    ask,
+    chain_task,
+    execute,
+    open_alone,
+    openai,
+    rows_of,
+    texts,
+)
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 ONE = Usage(10, 2, 0.5, 1.0)
@@ -25,20 +37,7 @@ LOST = Failure("timeout", "no answer within 1 s", retryable=True, usage=Usage(la
 
 def link_to(provider, kind, **options):
     """Return a link that samples."""
-    task = chain_task(KINDS[kind](provider, **{"confidence": "samples"} | options))
-    return open_link(task.chain[0], task)
-
-
-def ask(link, *prompts):
-    """Ask once and close."""
-
-    async def work():
-        try:
-            return await link.ask(prompts)
-        finally:
-            await link.close()
-
-    return asyncio.run(work())
+    return open_alone(KINDS[kind](provider, **{"confidence": "samples"} | options))
 
 
 def vote(label):

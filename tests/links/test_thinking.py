@@ -10,34 +10,32 @@ from catena.engine.budget import BudgetError
 from catena.engine.run import Run
 from catena.errors import LinkError, TaskError
 from catena.ledger import Ledger
-from catena.links import open_link
 from catena.links.thinking import FIRST, THEN, Thinker, Thoughts
 from catena.testing import check_link
 from catena.testing.provider import FakeProvider, Reply
 from catena.types import Failure, Item, Usage, Vote
-from chains import BATCH, KINDS, LABELS, answers_in, chain_task, execute, openai, rows_of, texts
+from chains import (
+    BATCH,
+    KINDS,
+    LABELS,
+    answers_in,
+    ask,
+    chain_task,
+    execute,
+    open_alone,
+    openai,
+    rows_of,
+    texts,
+)
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 PRICE = {"input": 1.0, "output": 10.0}
 THOUGHTS = "The text praises it, so it is not against it."
 
 
-def ask(link, *prompts):
-    """Ask once and close."""
-
-    async def work():
-        try:
-            return await link.ask(prompts)
-        finally:
-            await link.close()
-
-    return asyncio.run(work())
-
-
 def link_to(provider, kind="openai", task=None, **options):
     """Return a link that thinks."""
-    task = chain_task(KINDS[kind](provider, **({"think": 100, "price": PRICE} | options)), **(task or {}))
-    return open_link(task.chain[0], task)
+    return open_alone(KINDS[kind](provider, **({"think": 100, "price": PRICE} | options)), **(task or {}))
 
 
 def thinker(seen, first=THOUGHTS, then="favor"):

@@ -1,7 +1,5 @@
 """Verbalised confidence: one strict line; no number is no confidence, and no label is no label."""
 
-import asyncio
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +11,7 @@ from catena.links.verbalised import read_verbalised
 from catena.testing import check_link
 from catena.testing.provider import Annotator, FakeProvider, Reply
 from catena.types import Failure, Item, Vote
-from chains import BATCH, KINDS, LABELS, answers_in, chain_task, execute, openai, rows_of, texts
+from chains import BATCH, KINDS, LABELS, answers_in, chain_task, execute, open_alone, openai, rows_of, texts
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 TASK = ["pro", "pro-war", "against"]
@@ -73,20 +71,7 @@ def verbal(labels=LABELS, *, percent=None):
 
 def link_to(provider, kind, labels=LABELS, **options):
     """Return a link whose model names its confidence."""
-    task = chain_task(KINDS[kind](provider, confidence="verbalised", **options), labels=labels)
-    return open_link(task.chain[0], task)
-
-
-def ask(link, *prompts):
-    """Ask once and close."""
-
-    async def work():
-        try:
-            return await link.ask(prompts)
-        finally:
-            await link.close()
-
-    return asyncio.run(work())
+    return open_alone(KINDS[kind](provider, confidence="verbalised", **options), labels=labels)
 
 
 @pytest.mark.parametrize("text", LINES)

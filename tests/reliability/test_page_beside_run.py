@@ -9,7 +9,7 @@ from soak import figure, many
 
 from catena.engine.steering import read_progress
 from catena.ledger import FILE
-from catena.ledger.store import WAL_BYTES
+from catena.ledger.file import WAL_BYTES
 from chains import finish, label_bytes
 from web_session import entered
 

@@ -12,8 +12,9 @@ from hashlib import blake2b
 from live import live
 from soak import figure, many
 
-from catena.ledger import FILE, Ledger, store
-from catena.ledger.store import WAL_BYTES
+from catena.ledger import FILE, WritableLedger
+from catena.ledger.facts import note
+from catena.ledger.file import WAL_BYTES
 from catena.types import Vote
 from chains import finish, labels_of, start
 
@@ -101,7 +102,7 @@ def test_a_reader_that_stays(tmp_path):
 
 def test_the_log_shrinks_while_the_run_goes_on(tmp_path):
     """However large a reader has let the log grow, no more than 16 MiB of it stay once it has gone and more is written."""
-    with Ledger(tmp_path, write=True) as ledger:
+    with WritableLedger(tmp_path) as ledger:
         link = ledger.put_link("a", b"f" * 16, "m")
 
         async def work():
@@ -112,7 +113,7 @@ def test_the_log_shrinks_while_the_run_goes_on(tmp_path):
                 for number in itertools.islice(numbers, count):
                     key = blake2b(number.to_bytes(8), digest_size=16).digest()
                     await writer.append(link, key, (number,), Vote("x", 0.5, text="x" * 200))
-                await writer.do(store({}))  # returns when all of it is committed
+                await writer.do(note({}))  # returns when all of it is committed
 
             await write(100)
             reader = Reader(tmp_path)

@@ -94,18 +94,3 @@ def facts_of(out: Path, **how):
     """Return what a report of a run tells."""
     with Ledger(out) as ledger:
         return facts_of_run(ledger, task_of(ledger), **how)
-
-
-def forget(out: Path, link: str, rows):
-    """Take a run back to where a link had not yet been asked about these rows, as if it had been stopped there."""
-    import sqlite3
-
-    with sqlite3.connect(out / "ledger.sqlite") as db:
-        number = db.execute("SELECT link FROM links WHERE name = ?", (link,)).fetchone()[0]
-        db.executemany("DELETE FROM asked WHERE link = ? AND row = ?", [(number, row) for row in rows])
-        db.execute(
-            "UPDATE totals SET answered = (SELECT count(*) FROM asked WHERE asked.link = ?1) WHERE link = ?1",
-            (number,),
-        )
-    with Ledger(out, write=True) as ledger:
-        ledger.put(finished=None, stopped="the budget is reached")

@@ -4,16 +4,16 @@ import json
 
 import numpy as np
 import pytest
-from reported import COSTS, LABELS, LINKS, facts_of, forget, make_run, votes_of
+from reported import COSTS, LABELS, LINKS, facts_of, make_run, votes_of
 
 from catena.cli import main
 from catena.data.votes import read_votes
 from catena.engine.results import decide_run, run_gold, run_votes
 from catena.engine.run import task_of
 from catena.evaluate.simulate import Simulator
-from catena.ledger import Ledger
+from catena.ledger import Ledger, WritableLedger
 from catena.types import Failure
-from chains import answers_in
+from chains import answers_in, forget
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_the_course_of_the_cost_ends_at_what_was_spent(run):
 def test_the_cost_over_time_ends_at_what_was_spent_and_shows_a_pause(tmp_path):
     """Points of time that the ledger has noted: amounts grow with the votes, and not while nothing ran."""
     out = make_run(tmp_path, *votes_of(60))
-    with Ledger(out, write=True) as ledger:
+    with WritableLedger(out) as ledger:
         most = sum(step.votes for step in ledger.course(200))
         points = [
             [0, 1000.0],
@@ -148,12 +148,12 @@ def test_a_pilot_is_a_fair_sample(tmp_path):
     """Where the task names its pilot's items, links are compared on those of them that all voted on."""
     rows, gold = votes_of(200)
     out = make_run(tmp_path, rows, gold, policy={"share": [0, 0, 1]})
-    with Ledger(out, write=True) as ledger:
+    with WritableLedger(out) as ledger:
         task = ledger.get("task")
         task["policy"] = {"share": [0.5, 0.3, 0.2], "pilot": [f"i{at}" for at in range(60)]}
         ledger.put(task=task)
     forget(out, "big", range(60, 200))
-    with Ledger(out, write=True) as ledger:
+    with WritableLedger(out) as ledger:
         ledger.put(finished="again", stopped=None)
     found = facts_of_part(out)
     assert (found["items"], found["all_rows"], found["paper"]) == (60, False, "replayed")
@@ -232,12 +232,23 @@ def test_of_an_unfinished_run_gold_counts_where_there_is_a_vote(tmp_path):
     assert facts["run"]["links"][0]["received"] == 40
 
 
-def test_a_report_of_nothing_is_refused(tmp_path):
-    """Before the first vote there is nothing to tell, and the line says so."""
-    from catena.errors import InputError
+def test_where_an_item_has_no_vote_it_stands_nowhere(tmp_path):
+    """So no link has more items than have reached it, nor forwards less than none."""
+    out = make_run(tmp_path, *votes_of(90))
+    for name in LINKS:
+        forget(out, name, range(40, 90))
+    links = facts_of(out)["run"]["links"]
+    assert sum(link["kept"] for link in links) == 40
+    assert all(link["forwarded"] >= 0 for link in links)
 
+
+def test_before_the_first_vote_the_rows_are_told(tmp_path):
+    """Nothing is labelled, failed or forwarded yet."""
     out = make_run(tmp_path, *votes_of(30))
     for name in LINKS:
         forget(out, name, range(30))
-    with pytest.raises(InputError, match="no vote to report yet"):
-        facts_of(out)
+    facts = facts_of(out)
+    assert (facts["voted"], facts["gold"], facts["run"]["n"], facts["run"]["labelled"]) == (0, 0, 30, 0)
+    assert {
+        link[key] for link in facts["run"]["links"] for key in ("received", "kept", "forwarded", "failed")
+    } == {0}

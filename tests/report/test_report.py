@@ -4,14 +4,14 @@ import re
 import stat
 
 import pytest
-from reported import LABELS, LINKS, facts_of, forget, make_run, votes_of
+from reported import LABELS, LINKS, facts_of, make_run, votes_of
 
 from browser import PHONE, WIDE
 from catena.cli import main
 from catena.report import draw
 from catena.report.charts import charts
 from catena.testing.provider import FakeProvider, Reply
-from chains import openai
+from chains import forget, openai
 from payloads import PAYLOADS
 
 A4 = 688  # CSS pixels between margins of 14 mm
@@ -72,6 +72,19 @@ def test_without_gold_it_says_what_gold_would_add(pages):
     assert "How many rows have each label" in page
     assert 'aria-label="Agreement between links"' in page
     assert "Against gold" not in page
+
+
+def test_before_the_first_vote_it_says_where_the_run_stands(tmp_path):
+    """Why it stopped, the chain and what was asked are there; no part pretends to show something."""
+    rows, gold = votes_of(30)
+    out = make_run(tmp_path, rows, gold)
+    for name in LINKS:
+        forget(out, name, range(30))
+    page = report(out)
+    assert "No link has said anything about a row yet" in page
+    assert "the budget is reached" in page
+    assert re.findall(r'<h2 id="(\w+)"', page) == ["chain", "again"]
+    assert re.findall(r'<li><a href="#(\w+)"', page) == ["chain", "again"]
 
 
 def test_nothing_in_it_is_fetched_or_run(pages):

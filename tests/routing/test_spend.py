@@ -1,13 +1,26 @@
 """Spending: a cap that holds though prices are only foretold."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catena.routing.spend import STEPS, Spend, allotted, buy_within, doubt_first, follow, foretold
+from catena.routing.spend import STEPS, Spend, allotted, buying, doubt_first, follow, foretold
 
 PRICES = st.lists(st.floats(0.01, 10), min_size=1, max_size=300)
+
+
+def bought_within(price, paid, cap):
+    """Buy in input order at what each item really costs; return how many are bought."""
+    buyer, bought = buying(np.arange(len(price)), price, cap), 0
+    with contextlib.suppress(StopIteration):
+        step = next(buyer)
+        while True:
+            bought += len(step)
+            step = buyer.send(paid[step])
+    return bought
 
 
 @given(PRICES, st.floats(0, 1))
@@ -15,8 +28,7 @@ def test_foretold_prices_that_hold_meet_the_cap(prices, part):
     """No more is bought than the cap pays for, and the next item would not have fitted."""
     price = np.array(prices)
     cap = part * price.sum()
-    order = np.arange(len(price))
-    bought = buy_within(order, price, price, cap)
+    bought = bought_within(price, price, cap)
     assert price[:bought].sum() <= cap * (1 + 1e-6) + 1e-9
     assert bought == len(price) or price[: bought + 1].sum() > cap
 
@@ -25,9 +37,10 @@ def test_foretold_prices_that_hold_meet_the_cap(prices, part):
 def test_what_is_not_bought_is_not_looked_at(prices, real, part):
     """Whatever the others would have cost, the same items are bought."""
     price, paid = np.array(prices), np.array(real[: len(prices)])
-    order, cap = np.arange(len(price)), part * paid.sum()
-    bought = buy_within(order, price, paid, cap)
-    assert buy_within(order, price, np.where(order < bought, paid, np.inf), cap) == bought
+    cap = part * paid.sum()
+    bought = bought_within(price, paid, cap)
+    others = np.arange(len(price)) >= bought
+    assert bought_within(price, np.where(others, np.inf, paid), cap) == bought
 
 
 @given(st.integers(1, 400), st.floats(0.2, 5), st.floats(0, 1))
@@ -35,7 +48,7 @@ def test_wrong_prices_cost_at_most_a_step(n, off, part):
     """Where everything costs `off` times what was foretold, too much is spent on at most one step, a 64th of the items."""
     price = np.ones(n)
     cap = part * n
-    spent = off * buy_within(np.arange(n), price, price * off, cap)
+    spent = off * bought_within(price, price * off, cap)
     assert spent <= cap + off * -(-n // STEPS)
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from catena.engine.run import Run
-from catena.ledger import Ledger
+from catena.ledger import Ledger, WritableLedger
 from catena.testing.provider import FakeProvider
 from catena.web import indexer
 from catena.web.filters import Filters
@@ -208,7 +208,7 @@ def test_the_ledger_is_neither_written_nor_locked(tmp_path, provider):
         for path in out.iterdir()
         if path.name in {"ledger.sqlite", "labels.parquet"}
     }
-    with Ledger(out, write=True) as writing:
+    with WritableLedger(out) as writing:
         writing._db.execute("BEGIN IMMEDIATE")
         Indexer(out).once()
         writing._db.execute("ROLLBACK")

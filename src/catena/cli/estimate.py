@@ -13,7 +13,7 @@ __all__ = ["command"]
 @click.option(
     "--gold",
     type=click.Path(path_type=Path),
-    help="File with the gold labels of a random sample of rows (columns id and gold); the run's own gold unless said.",
+    help="Gold labels of a random sample of rows: a file (columns id and gold, or label) or a vote table DIR[:LINK]; the run's own gold unless said.",
 )
 @click.option(
     "--draw",

@@ -25,6 +25,11 @@ SHOWN = ("classes", "confusion", "confidence", "agreement", "tests", "all")
     type=click.Path(path_type=Path),
     help="With --votes: the result is in this Parquet file (item_id, label, confidence), as catena plan writes it.",
 )
+@click.option(
+    "--gold",
+    type=click.Path(path_type=Path),
+    help="With RUN: what counts as right is in this file (columns id and gold, or label) or vote table DIR[:LINK].",
+)
 @click.option("--labels", help="Take F1 over these labels only, separated by commas: favor,against.")
 @click.option("--by", help="Score each value of this column for itself.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the resampling; settles ties.")
@@ -38,6 +43,7 @@ def command(
     share: str | None,
     aggregate: str | None,
     result: Path | None,
+    gold: Path | None,
     labels: str | None,
     by: str | None,
     seed: int,
@@ -57,18 +63,24 @@ def command(
         raise InputError("evaluate needs a run, or --votes with a vote table.", "Give one of them.")
     if votes is None and (chain or result or share or aggregate):
         raise InputError("--chain, --share, --aggregate and --result go with --votes.")
+    if run is None and gold is not None:
+        raise InputError("--gold goes with a run.", "A vote table has its gold in items.parquet.")
     if (share or aggregate) and not chain:
         raise InputError("--share and --aggregate go with --chain.")
     if chain and result:
         raise InputError("The result is that of --chain or that in --result.", "Give one of them.")
     if run is not None:
-        judged, values = _of_run(run, by)
+        judged, values = _of_run(output, run, gold, by)
     else:
         judged, values = _of_votes(output, votes, chain, share, aggregate or "rank", result, by, seed)
     over = _over(labels, judged.labels)
     document = assess(judged, over, seed)
     name = judged.result.name if judged.result else None
     output.say(scores_table(document, name))
+    if run is not None and not document["labelled"]:
+        output.say(
+            f"None of its {document['n']:,} rows has a label: the column 'reason' of the labels says why."
+        )
     if values is not None and by is not None:
         document["by"] = by_group(judged, values, by, over)
         output.say(group_table(document["by"]))
@@ -81,14 +93,26 @@ def command(
     output.result(document)
 
 
-def _of_run(run: Path, by: str | None) -> Any:
+def _of_run(output: Any, run: Path, gold: Path | None, by: str | None) -> Any:
     from catena.engine.run import task_of
+    from catena.evaluate.given_gold import read_gold
     from catena.evaluate.judged import column_of_run, judged_run
     from catena.ledger import Ledger
 
     with Ledger(run) as ledger:
         task = task_of(ledger)
-        return judged_run(ledger, task), None if by is None else column_of_run(ledger, task, by)
+        given = None if gold is None else read_gold(gold, ledger.ids(), task.labels)
+        judged = judged_run(ledger, task, None if given is None else given.label)
+        values = None if by is None else column_of_run(ledger, task, by)
+        finished = ledger.get("finished") is not None
+    if given is not None and given.others:
+        output.warn(f"{gold}: {given.others:,} of its items are none of the run, and do not count.")
+    if not finished:
+        output.warn(
+            f"{run} is not finished: what its votes so far come to is scored, on the "
+            f"{int((judged.gold >= 0).sum()):,} rows with gold that have one."
+        )
+    return judged, values
 
 
 def _of_votes(

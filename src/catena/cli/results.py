@@ -24,7 +24,7 @@ def command(
 ) -> None:
     """Export the labels of RUN, or its votes. Without options, print the first labels and where all are."""
     from catena.cli.output import counted
-    from catena.engine.results import LABELS_FILE, check_labels, write_labels
+    from catena.engine.results import LABELS_FILE, check_labels, need_finished, write_labels
     from catena.engine.run import task_of
     from catena.errors import InputError
     from catena.ledger import Ledger
@@ -37,8 +37,8 @@ def command(
             refuse(out, run, ledger.get("source"))
         task = task_of(ledger)
         provisional = ledger.get("finished") is None
-        if provisional and not votes and not (out and ledger.links()):
-            raise InputError(f"{run}: the run is not finished.", "Run the same catena run command to go on.")
+        if not votes and not (out and ledger.links()):
+            need_finished(ledger)
         if out:
             if provisional:
                 output.warn(

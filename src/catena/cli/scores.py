@@ -9,6 +9,8 @@ from catena.cli.drawing import Ink
 from catena.cli.pictures import reliability_bar, risk_spark
 from catena.cli.tables import table
 from catena.data.cells import one_line
+from catena.report.words import figure as _number
+from catena.report.words import share as _share
 
 __all__ = ["further_tables", "group_table"]
 
@@ -174,14 +176,6 @@ def _tests(document: Mapping[str, Any]) -> list[Any]:
         heads = ["link", "items", "fixed", "broken", "still right", "still wrong"]
         made.append(table("What each link changes in the labels that reach it", heads, changes, left=1))
     return made
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _p(value: float | None) -> str:

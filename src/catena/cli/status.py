@@ -7,6 +7,8 @@ import click
 
 __all__ = ["command"]
 
+WRONG = {"changed": "is not what the run has written", "missing": "is missing"}
+
 
 @click.command(name="status")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -16,7 +18,7 @@ def command(output: Any, run: Path) -> None:
     from catena.cli.output import counted
     from catena.cli.pictures import progress_bar
     from catena.cli.tables import money
-    from catena.engine.results import LABELS_FILE
+    from catena.engine.results import LABELS_FILE, labels_state
     from catena.engine.run import task_of
     from catena.evaluate.describe import progress_of_run
     from catena.evaluate.people import waiting_for_people
@@ -27,6 +29,7 @@ def command(output: Any, run: Path) -> None:
         task = task_of(ledger)
         progress = progress_of_run(ledger, task)
         at_work = holder(run)
+        labels = labels_state(ledger) if progress["state"] == "finished" and not at_work else None
     waiting = waiting_for_people(run)
     if at_work:
         progress |= {"state": "running", "holder": at_work}
@@ -43,8 +46,12 @@ def command(output: Any, run: Path) -> None:
         output.say(f"  {link}: {counted(count, 'item')} waiting for people: catena serve {run}")
     if progress["stopped"] and not at_work:
         output.say(f"It stopped because: {progress['stopped']}")
-    if progress["state"] == "finished":
+    if labels == "whole":
         output.say(f"Labels: {run / LABELS_FILE}")
+    elif labels:
+        output.warn(
+            f"{run / LABELS_FILE} {WRONG[labels]}: the same catena run command writes it again, without a call."
+        )
     elif not at_work:
         output.say("The same catena run command goes on.")
-    output.result(progress | ({"waiting_for_people": waiting} if waiting else {}))
+    output.result(progress | {"labels": labels} | ({"waiting_for_people": waiting} if waiting else {}))

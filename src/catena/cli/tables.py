@@ -7,7 +7,9 @@ from rich import box
 from rich.cells import cell_len, chop_cells
 from rich.table import Table
 
+from catena.report.words import figure as _number
 from catena.report.words import money
+from catena.report.words import share as _share
 
 __all__ = ["classes_tables", "links_tables", "money", "saving_line", "scores_table", "table"]
 
@@ -158,14 +160,6 @@ def _columns(
     names: Sequence[str], rows: Sequence[Sequence[str]], at: Sequence[int]
 ) -> tuple[list[str], list[list[str]]]:
     return [names[i] for i in at], [[row[i] for i in at] for row in rows]
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def _between(of: Mapping[str, Any], name: str, show: Callable[[float | None], str]) -> str:

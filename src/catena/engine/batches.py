@@ -19,8 +19,9 @@ from catena.engine.harvest import Harvest
 from catena.engine.inbox import Queue
 from catena.engine.spool import Spool, leftovers, sweep
 from catena.errors import CatenaError, LedgerError, LinkError
-from catena.ledger import store
-from catena.ledger.batches import BatchRecord, Change, at_once, intend, saw, settle
+from catena.ledger.batches import BatchRecord, at_once, intend, saw, settle
+from catena.ledger.facts import note
+from catena.ledger.transaction import Change
 from catena.links.batch import BatchProgress, custom_id
 from catena.links.client import GoneError
 from catena.types import Answer, Failure, together
@@ -223,9 +224,7 @@ class BatchAsker:
         if batch.wanted:
             budget.lose(batch.may_have_cost())
         why = saw(record.shard, harvest.lost, batch.done)
-        return at_once(
-            [why, settle(record.shard, harvest.counts, None, "lost"), store({"lost": budget.lost})]
-        )
+        return at_once([why, settle(record.shard, harvest.counts, None, "lost"), note({"lost": budget.lost})])
 
     async def _harvest(self, batch: UnderWay, seen: BatchProgress) -> Harvest:
         """Read all results that there are, from the beginning again where the connection is lost."""

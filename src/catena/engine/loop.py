@@ -1,13 +1,15 @@
-"""The event loop that a run works in."""
+"""The event loop that a run works in, and how signals and errors end it."""
 
 import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["run_async"]
+from catena.errors import CatenaError
+
+__all__ = ["first_error", "run_async", "signals"]
 
 MOST_FILES = 16_384
 SELDOM = (20_000, 20, 100)
@@ -25,6 +27,52 @@ def run_async(work: Any) -> None:
         gc.set_threshold(*thresholds)
         with contextlib.suppress(ValueError, TypeError):  # not the main thread, or a handler of another kind
             signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def signals(stop: Callable[[str], None]) -> Iterator[None]:
+    """Let Ctrl+C, SIGTERM and a terminal that closes stop the run gently, the second time at once."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    names = {signal.SIGINT: "Ctrl+C", signal.SIGTERM: "SIGTERM"}
+    closed = getattr(signal, "SIGHUP", None)  # not on Windows
+    if closed and signal.getsignal(closed) != signal.SIG_IGN:  # as nohup has it
+        names[closed] = "the end of its terminal (SIGHUP)"
+
+    def handle(number: signal.Signals) -> None:
+        try:
+            stop(names[number])
+        except KeyboardInterrupt:
+            if task:
+                task.cancel()
+
+    before = {}
+    for number in names:
+        with contextlib.suppress(
+            NotImplementedError, RuntimeError, ValueError
+        ):  # not the main thread, or Windows
+            usual = signal.getsignal(number)
+            loop.add_signal_handler(number, handle, number)
+            before[number] = usual
+    try:
+        yield
+    finally:
+        for number, usual in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, usual)
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error that a user can act on, among those that stopped the stages."""
+    errors: list[BaseException] = []
+    todo: list[BaseException] = [group]
+    while todo:
+        error = todo.pop()
+        if isinstance(error, BaseExceptionGroup):
+            todo.extend(reversed(error.exceptions))
+        else:
+            errors.append(error)
+    return next((error for error in errors if isinstance(error, CatenaError)), errors[0])
 
 
 def _fastest_run() -> Callable[[Any], None]:

@@ -14,7 +14,7 @@ from catena.engine.budget import Budget
 from catena.engine.inbox import Queue
 from catena.engine.progress import LinkProgress
 from catena.errors import CatenaError
-from catena.ledger import Ledger
+from catena.ledger import WritableLedger
 from catena.ledger.desk import FILE, Desk, Ready
 from catena.ledger.writer import Writer
 from catena.links.human import HumanLink
@@ -180,7 +180,7 @@ def outranked(task: TaskSpec, links: Sequence[Link]) -> list[str]:
     ]
 
 
-def revise(ledger: Ledger, links: Sequence[Link], *, again: bool = False) -> int:
+def revise(ledger: WritableLedger, links: Sequence[Link], *, again: bool = False) -> int:
     """Forget those votes of people that are no longer what people say; returns how many.
 
     A person may take a label back, or give another one, at any time; and a process may have died after it took an
@@ -207,7 +207,7 @@ def revise(ledger: Ledger, links: Sequence[Link], *, again: bool = False) -> int
     return forgotten
 
 
-def _forget_revised(ledger: Ledger, desk: Desk, queue: int, number: int) -> int:
+def _forget_revised(ledger: WritableLedger, desk: Desk, queue: int, number: int) -> int:
     forgotten = 0
     while items := desk.revised(queue, BLOCK):
         forgotten += ledger.forget(number, [each.key for each in items])
@@ -215,7 +215,7 @@ def _forget_revised(ledger: Ledger, desk: Desk, queue: int, number: int) -> int:
     return forgotten
 
 
-def _settle_untaken(ledger: Ledger, desk: Desk, queue: int, number: int, link: HumanLink) -> int:
+def _settle_untaken(ledger: WritableLedger, desk: Desk, queue: int, number: int, link: HumanLink) -> int:
     """Look up what the desk does not know to be in the ledger."""
     forgotten, last = 0, -1
     while items := desk.ready(queue, BLOCK, whole=False, after=last):

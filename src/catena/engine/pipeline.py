@@ -5,9 +5,7 @@ are the same: none depends on the order in which votes arrive.
 """
 
 import asyncio
-import contextlib
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from catena.aggregate import Judge
@@ -17,6 +15,7 @@ from catena.engine.budget import Budget, BudgetError
 from catena.engine.endpoint import Gate, endpoints
 from catena.engine.helm import Helm
 from catena.engine.inbox import Inbox
+from catena.engine.loop import first_error, signals
 from catena.engine.pause import Pause
 from catena.engine.people import PeopleAsker, finish_without
 from catena.engine.progress import LinkProgress, Progress
@@ -25,8 +24,9 @@ from catena.engine.routes import KeepAll, Route, keeps_boards, open_routes
 from catena.engine.stage import Board, Stage
 from catena.engine.turns import Turns
 from catena.errors import CatenaError, StoppedError
-from catena.ledger import Ledger, store
+from catena.ledger import Ledger, WritableLedger
 from catena.ledger.batches import BatchRecord
+from catena.ledger.facts import note
 from catena.ledger.writer import Writer
 from catena.links.batch import batching_of
 from catena.links.human import HumanLink
@@ -55,7 +55,7 @@ class Pipeline:
         judge: Judge,
         links: Sequence[Link],
         numbers: Sequence[int],
-        ledger: Ledger,
+        ledger: WritableLedger,
         pilot: Sequence[int] | None = None,
     ) -> None:
         self._ledger = ledger
@@ -125,7 +125,7 @@ class Pipeline:
             finish_without_people=lambda: finish_without(self._ledger.folder, self._links),
         )
         async with helm.steering():
-            with _signals(self.stop):
+            with signals(self.stop):
                 await self._work()
         if self._error:
             raise self._error
@@ -148,7 +148,7 @@ class Pipeline:
                 for at, stage in enumerate(self._stages):
                     group.create_task(self._run_stage(at, stage, writer))
         except BaseExceptionGroup as several:
-            raise _first(several) from None
+            raise first_error(several) from None
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
@@ -233,7 +233,7 @@ class Pipeline:
             self._tell_open_batches(link, self._numbers[at])
 
             async def remember() -> None:
-                await writer.do(store({"lost": self._budget.lost}))
+                await writer.do(note({"lost": self._budget.lost}))
 
             return CallAsker(link, self._gates[at], self._budget, remember, self._fail)
         tell = self.progress.warnings.append
@@ -320,49 +320,3 @@ def spent_of(ledger: Ledger) -> Usage:
         sum(each["cost_usd"] or 0.0 for each in used),
         calls=sum(each["calls"] for each in used),
     )
-
-
-@contextlib.contextmanager
-def _signals(stop: Callable[[str], None]) -> Iterator[None]:
-    """Let Ctrl+C, SIGTERM and a terminal that closes stop the run gently, the second time at once."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    names = {signal.SIGINT: "Ctrl+C", signal.SIGTERM: "SIGTERM"}
-    closed = getattr(signal, "SIGHUP", None)  # not on Windows
-    if closed and signal.getsignal(closed) != signal.SIG_IGN:  # as nohup has it
-        names[closed] = "the end of its terminal (SIGHUP)"
-
-    def handle(number: signal.Signals) -> None:
-        try:
-            stop(names[number])
-        except KeyboardInterrupt:
-            if task:
-                task.cancel()
-
-    before = {}
-    for number in names:
-        with contextlib.suppress(
-            NotImplementedError, RuntimeError, ValueError
-        ):  # not the main thread, or Windows
-            usual = signal.getsignal(number)
-            loop.add_signal_handler(number, handle, number)
-            before[number] = usual
-    try:
-        yield
-    finally:
-        for number, usual in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, usual)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the error that a user can act on, among those that stopped the stages."""
-    errors: list[BaseException] = []
-    todo: list[BaseException] = [group]
-    while todo:
-        error = todo.pop()
-        if isinstance(error, BaseExceptionGroup):
-            todo.extend(reversed(error.exceptions))
-        else:
-            errors.append(error)
-    return next((error for error in errors if isinstance(error, CatenaError)), errors[0])

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ __all__ = [
     "check_labels",
     "decide_run",
     "labels_digest",
+    "labels_state",
+    "need_finished",
     "run_gold",
     "run_votes",
     "write_labels",
@@ -140,6 +142,18 @@ def labels_digest(path: Path) -> str | None:
         return None
 
 
+def need_finished(ledger: Ledger) -> None:
+    """See that a run is finished.
+
+    Raises:
+        InputError: It is not.
+    """
+    if ledger.get("finished") is None:
+        raise InputError(
+            f"{ledger.folder}: the run is not finished.", "Run the same catena run command to go on."
+        )
+
+
 def check_labels(ledger: Ledger) -> Path:
     """Return where the labels of a run are.
 
@@ -147,11 +161,19 @@ def check_labels(ledger: Ledger) -> Path:
         InputError: They are missing, or not what was written.
     """
     path = ledger.folder / LABELS_FILE
-    found, stored = labels_digest(path), ledger.get("labels")
-    if found is None or (stored is not None and found != stored):
-        what = "is missing" if found is None else "is not what was written"
+    state = labels_state(ledger)
+    if state != "whole":
+        what = "is missing" if state == "missing" else "is not what was written"
         raise InputError(f"{path} {what}.", "Run the same catena run command to write it again.")
     return path
+
+
+def labels_state(ledger: Ledger) -> Literal["whole", "changed", "missing"]:
+    """Tell whether the labels of a finished run are still what was written."""
+    found, stored = labels_digest(ledger.folder / LABELS_FILE), ledger.get("labels")
+    if found is None:
+        return "missing"
+    return "whole" if stored in (found, None) else "changed"
 
 
 def write_labels(

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from catena import __version__
 from catena.confidence.block import block_mean
 from catena.data.rows import Rows, read_rows
+from catena.engine.admission import admit, changed_links, refuse
 from catena.engine.budget import Budget, BudgetError
 from catena.engine.folder import make_folder, move_aside
 from catena.engine.loop import run_async
@@ -34,10 +34,10 @@ from catena.engine.resolve import (
 from catena.engine.results import LABELS_FILE, labels_digest, write_labels
 from catena.engine.routes import check_links
 from catena.engine.templates import check_templates
-from catena.errors import ChangedError, InputError, LinkError
-from catena.ledger import Ledger, RunLock
+from catena.errors import InputError, LinkError
+from catena.ledger import Ledger, RunLock, WritableLedger
 from catena.links import open_link
-from catena.prompts import examples_key, with_examples
+from catena.prompts import with_examples
 from catena.task import LinkSpec, TaskSpec
 from catena.types import Vote
 
@@ -156,7 +156,7 @@ class Run:
             finally:
                 self.links = [open_link(spec, self.task) for spec in self.task.chain]  # those were closed
 
-    def _calibrate(self, ledger: Ledger, links: Sequence[str], watch: Watch | None) -> None:
+    def _calibrate(self, ledger: WritableLedger, links: Sequence[str], watch: Watch | None) -> None:
         """Get the votes on the first rows from links that are calibrated by them, and keep their mean distributions."""
         known, means = ledger.links(), {}
         for at, spec in enumerate(self.task.chain):
@@ -175,7 +175,7 @@ class Run:
         if means != (ledger.get("means") or {}):
             ledger.put(means=means)
 
-    def _mean(self, ledger: Ledger, number: int, rows: int, name: str) -> dict[str, float]:
+    def _mean(self, ledger: WritableLedger, number: int, rows: int, name: str) -> dict[str, float]:
         answers = takewhile(lambda each: each[0] < rows, ledger.answers(number, given=True))
         votes = [answer for _, _, answer, _ in answers if isinstance(answer, Vote)]
         mean = block_mean(votes, list(self.task.labels))
@@ -187,18 +187,18 @@ class Run:
         return mean
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[Ledger]:
+    def _opened(self) -> Iterator[WritableLedger]:
         """Open the run's ledger for writing, as the only process that does."""
         make_folder(self.folder)
         lock = RunLock(self.folder)
         try:
-            with Ledger(self.folder, write=True) as ledger:
+            with WritableLedger(self.folder) as ledger:
                 yield ledger
         finally:
             lock.release()
 
     def _execute(
-        self, ledger: Ledger, *, retry_failed: bool, without_people: bool, watch: Watch | None
+        self, ledger: WritableLedger, *, retry_failed: bool, without_people: bool, watch: Watch | None
     ) -> Outcome:
         numbers = [
             ledger.put_link(link.name, link.fingerprint, link.capabilities.model) for link in self.links
@@ -234,7 +234,7 @@ class Run:
         ledger.put(finished=decision, stale=None, labels=labels)
         return Outcome(self.folder, reused=reused)
 
-    def _get_votes(self, ledger: Ledger, numbers: Sequence[int], watch: Watch | None) -> int:
+    def _get_votes(self, ledger: WritableLedger, numbers: Sequence[int], watch: Watch | None) -> int:
         """Get all votes, again where people have changed their minds meanwhile; returns how many were there before."""
         while True:
             pipeline = Pipeline(self.task, self._judge, self.links, numbers, ledger)
@@ -246,11 +246,12 @@ class Run:
                 return sum(link.reused for link in pipeline.progress.links)
             self.links = [open_link(spec, self.task) for spec in self.task.chain]  # those were closed
 
-    def _enter(self, ledger: Ledger, *, update: bool) -> None:
+    def _enter(self, ledger: WritableLedger, *, update: bool) -> None:
         """Take the rows in, and see that all is known of the links that the task leaves open."""
         before = stored(ledger.get("resolved"))
         self._stand_on(before)
-        self._admit(ledger, update=update)
+        if self._rows is not None:
+            admit(ledger, self._rows, self.task, self.links, update=update)
         known, left = known_of(self._given, self.links, before)
         if left:
             known |= self._find_out(ledger, [self._given.chain[at] for at in left])
@@ -258,7 +259,7 @@ class Run:
             ledger.put(resolved=msgspec.to_builtins(before | known))
         if left:
             self._stand_on(known)
-            self._refuse(ledger, self._changed_links(ledger), update=update)
+            refuse(ledger, changed_links(ledger, self.links), update=update)
 
     def _stand_on(self, known: Mapping[str, Resolution]) -> None:
         """Open the links that the task leaves open as what they were found to be."""
@@ -267,7 +268,7 @@ class Run:
             if spec != before[at]:
                 self.links[at] = open_link(spec, self.task)
 
-    def _find_out(self, ledger: Ledger, specs: Sequence[LinkSpec]) -> dict[str, Resolution]:
+    def _find_out(self, ledger: WritableLedger, specs: Sequence[LinkSpec]) -> dict[str, Resolution]:
         """Try the ladder of these links on the first rows; what that costs counts, and is no vote's."""
         budget = Budget(self.task.budget, spent_of(ledger), ledger.get("lost") or (0.0, 0.0, 0.0))
         inquirer = Inquirer(budget, items_to_ask(self.rows, self.task.max_chars))
@@ -277,70 +278,6 @@ class Run:
             ledger.put(lost=budget.lost)
         self._told = [f"link '{name}': {each.told}" for name, each in found.items()]
         return found
-
-    def _admit(self, ledger: Ledger, *, update: bool) -> None:
-        """Take the rows in, or see that they are the ones of the run; refuse changed links, questions and rows.
-
-        What is refused changes nothing in the run.
-        """
-        if self._rows is None:
-            return
-        facts: dict[str, Any] = {
-            "columns": self.rows.column_names,
-            "id_type": self.rows.id_type,
-            "template": self._template_key(),
-            "version": __version__,
-            "source": self.rows.name,
-            "gold": self.task.data.gold,
-        }
-        if ledger.get("columns") is None:
-            ledger.replace_items(self.rows, **facts, finished=None)
-            return
-        changed = self._changed_links(ledger)
-        asked_anew = ledger.get("template") != facts["template"]
-        if asked_anew:
-            changed.append(
-                "the questions changed (instruction, prompt, labels, examples, columns or max_chars)"
-            )
-        golds = {ledger.get("gold"), self.task.data.gold} - {None}
-        moved = ledger.get("gold") != self.task.data.gold
-        rows = ledger.compare_items(self.rows, ignore=golds if moved else ())
-        if rows:
-            changed.append(f"rows changed ({rows})")
-        self._refuse(ledger, changed, update=update)
-        if rows or asked_anew:
-            ledger.replace_items(self.rows, **facts, finished=None)
-        elif moved or rows.gold:
-            ledger.replace_items(self.rows, keep_asked=True, **facts, stale=True)
-
-    def _refuse(self, ledger: Ledger, changed: Sequence[str], *, update: bool) -> None:
-        if changed and not update:
-            votes = sum(ledger.votes_count(number) for number, _ in ledger.links().values())
-            raise ChangedError(
-                f"{self.folder} holds another run with {votes:,} votes: {'; '.join(changed)}.",
-                "Add --update to go on and buy only what is new, --fresh to move the old run aside, or choose another --out.",
-            )
-
-    def _changed_links(self, ledger: Ledger) -> list[str]:
-        known = ledger.links()
-        return [
-            f"link '{link.name}' has other settings or labels than those of its {votes:,} votes"
-            for link in self.links
-            if link.name in known
-            and known[link.name][1] != link.fingerprint
-            and (votes := ledger.votes_count(known[link.name][0]))
-        ]
-
-    def _template_key(self) -> str:
-        """Return what changes when questions change although rows and links do not."""
-        task, data = self.task, self.task.data
-        columns = [data.text, data.id, data.target]
-        said: list[Any] = [task.instruction, task.prompt, dict(task.labels), columns, task.max_chars]
-        if task.examples:
-            said.append(examples_key(task))
-        if task.abstain is not None:
-            said.append(task.abstain)
-        return hashlib.blake2b(msgspec.json.encode(said), digest_size=16).hexdigest()
 
     def _decision_key(self) -> str:
         task = self.task

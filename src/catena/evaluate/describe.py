@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.aggregate import Decision
-from catena.engine.results import RunVotes, decide_run, run_votes
-from catena.errors import InputError
+from catena.engine.results import RunVotes, decide_run, need_finished, run_votes
 from catena.evaluate.alone import cost_alone
 from catena.ledger import Ledger
 from catena.task import TaskSpec
@@ -51,14 +50,15 @@ def describe_run(ledger: Ledger, task: TaskSpec) -> dict[str, Any]:
     Raises:
         InputError: The run is not finished.
     """
-    votes = _finished_votes(ledger, task)
+    need_finished(ledger)
+    votes = run_votes(ledger, task)
     return described(ledger, task, votes, decide_run(ledger, votes, task))
 
 
 def described(ledger: Ledger, task: TaskSpec, votes: RunVotes, decision: Decision) -> dict[str, Any]:
     """Return what `describe_run` does of a decision, a provisional one too: then `kept` is where items stand so far."""
     final = decision.result(task.aggregate, votes.votes, task.judge()).label()
-    kept = np.bincount(decision.kept_by, minlength=len(votes.links))
+    kept = np.bincount(decision.kept_by[decision.reached.any(0)], minlength=len(votes.links))
     links, resolved = [], ledger.get("resolved") or {}
     for j, name in enumerate(votes.links):
         here = decision.reached[j]
@@ -107,14 +107,6 @@ def _spread(confidence: NDArray[np.float64]) -> dict[str, Any] | None:
     width = (high - low) / BINS or 1.0
     at = np.clip((known - low) / width, 0, BINS - 1).astype(np.int64)
     return {"low": float(low), "high": float(high), "counts": np.bincount(at, minlength=BINS).tolist()}
-
-
-def _finished_votes(ledger: Ledger, task: TaskSpec) -> RunVotes:
-    if ledger.get("finished") is None:
-        raise InputError(
-            f"{ledger.folder}: the run is not finished.", "Run the same catena run command to go on."
-        )
-    return run_votes(ledger, task)
 
 
 def _stands_on(resolution: dict[str, Any] | None) -> dict[str, Any]:

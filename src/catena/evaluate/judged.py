@@ -13,7 +13,16 @@ from catena.errors import InputError, places
 from catena.ledger import Ledger
 from catena.task import TaskSpec
 
-__all__ = ["Judged", "Result", "column_of_run", "exported", "judged_run", "judged_votes_of_run", "steps"]
+__all__ = [
+    "Judged",
+    "Result",
+    "column_of_run",
+    "exported",
+    "gold_so_far",
+    "judged_run",
+    "judged_votes_of_run",
+    "steps",
+]
 
 Floats = NDArray[np.float64]
 
@@ -70,30 +79,48 @@ class Judged:
         return len(self.gold)
 
 
-def judged_run(ledger: Ledger, task: TaskSpec, *, chances: bool = True) -> Judged:
-    """Return the votes of a finished run and its labels as exported.
+def judged_run(
+    ledger: Ledger, task: TaskSpec, gold: NDArray[np.int16] | None = None, *, chances: bool = True
+) -> Judged:
+    """Return the votes of a run and its labels as exported; of a run that is not finished, what its votes so far come to.
+
+    Of a run that is not finished, gold counts on the rows that have a vote so far.
 
     Args:
         ledger: Of the run.
         task: The run's.
+        gold: -1 where unknown, int16 [n]; the run's own unless said.
         chances: Whether to read the links' probabilities too, which takes longer.
 
     Raises:
-        InputError: The run is not finished, or there is no gold.
+        InputError: There is no gold, or none where there is a vote.
     """
-    if ledger.get("finished") is None:
-        raise InputError(
-            f"{ledger.folder}: the run is not finished.", "Run the same catena run command to go on."
-        )
-    votes, gold = run_votes(ledger, task, chances=chances), run_gold(ledger, task)
+    finished = ledger.get("finished") is not None
+    votes = run_votes(ledger, task, chances=chances)
+    gold = run_gold(ledger, task) if gold is None else gold
     if not (gold >= 0).any():
         raise InputError(
             f"{ledger.folder}: there is no gold to evaluate against.",
-            "Name its column: data: {gold: COLUMN}.",
+            "Name its column, data: {gold: COLUMN}, or a file of it: --gold FILE.",
         )
-    decision = decide_run(ledger, votes, task)
-    label, confidence = exported(ledger, votes.labels)
+    if not finished:
+        gold = gold_so_far(votes, gold)
+    if not (gold >= 0).any():
+        raise InputError(
+            f"{ledger.folder}: no row with gold has a vote yet.", "The same catena run command goes on."
+        )
+    decision = decide_run(ledger, votes, task, provisional=not finished)
+    if finished:
+        label, confidence = exported(ledger, votes.labels)
+    else:
+        result = decision.result(task.aggregate, votes.votes, task.judge())
+        label, confidence = result.label(), result.confidence()
     return judged_votes_of_run(votes, decision, gold, task.aggregate, label, confidence)
+
+
+def gold_so_far(votes: RunVotes, gold: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return gold of the rows that any link has said something about, -1 elsewhere, int16 [n]."""
+    return np.where(votes.answered.any(0), gold, -1).astype(np.int16)
 
 
 def judged_votes_of_run(

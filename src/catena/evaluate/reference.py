@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.data.votes import VoteTable, read_votes
+from catena.data.votes import VoteTable
 from catena.errors import InputError
+from catena.evaluate.given_gold import table_labels
 from catena.routing import ties
 
 __all__ = ["FEW_GOLD", "Reference", "draw", "hopeless", "open_reference", "size_of"]
@@ -76,33 +76,13 @@ def open_reference(
         return Reference("gold", labels=gold)
     if asked in links:
         return Reference("link", asked)
-    folder, _, name = asked.rpartition(":") if not Path(asked).is_dir() else (asked, "", "")
-    if not folder or not Path(folder).is_dir():
+    said = table_labels(asked, labels, "--reference")
+    if said is None:
         raise InputError(
             f"--reference {asked}: neither gold, nor a link of the task, nor a vote table.",
             f"Links: {', '.join(links)}.",
         )
-    return Reference("table", asked, _said_by(read_votes(Path(folder)), name, asked, labels))
-
-
-def _said_by(table: VoteTable, name: str, asked: str, labels: Sequence[str]) -> dict[str, str]:
-    """Return the labels of one link of a vote table by item id."""
-    if not name and len(table.links) == 1:
-        (name,) = table.links
-    if name not in table.links:
-        raise InputError(
-            f"--reference {asked}: whose labels? It has votes of {', '.join(table.links)}.",
-            f"Write --reference {asked.partition(':')[0]}:{table.links[0]}",
-        )
-    given = table.label[table.links.index(name)]
-    said = {
-        item: table.labels[at]
-        for item, at in zip(table.item_ids.tolist(), given.tolist(), strict=True)
-        if at >= 0
-    }
-    if outside := sorted(set(said.values()) - set(labels)):
-        raise InputError(f"--reference {asked}: '{outside[0]}' is none of the task's labels.")
-    return said
+    return Reference("table", asked, said)
 
 
 def size_of(pilot: int | None, rows: int, known: int) -> int:

@@ -7,15 +7,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.data.rows import read_rows
 from catena.data.tables import texts, write_table
-from catena.engine.results import run_gold
-from catena.errors import DataError, InputError, places
+from catena.engine.results import need_finished, run_gold
+from catena.errors import InputError
+from catena.evaluate.given_gold import read_gold
 from catena.evaluate.judged import exported
 from catena.evaluate.prevalence import class_shares
 from catena.ledger import Ledger
 from catena.routing import ties
-from catena.task import Columns, TaskSpec
+from catena.task import TaskSpec
 from catena.types import Item
 
 __all__ = ["draw_sample", "estimate_run", "sample_of"]
@@ -70,23 +70,20 @@ def estimate_run(ledger: Ledger, task: TaskSpec, gold: Path | None, level: float
     Args:
         ledger: Of the run.
         task: The run's.
-        gold: File with columns `id` and `gold`; the run's own gold unless said.
+        gold: See `given_gold.read_gold`; the run's own gold unless said.
         level: Of the intervals.
 
     Raises:
         InputError: The run is not finished, or too few rows have gold.
         DataError: The file can't be read, names rows that the run does not have, or gold outside the labels.
     """
-    if ledger.get("finished") is None:
-        raise InputError(
-            f"{ledger.folder}: the run is not finished.", "Run the same catena run command to go on."
-        )
+    need_finished(ledger)
     label, _ = exported(ledger, tuple(task.labels))
     blank = 0
     if gold is None:
         truth = run_gold(ledger, task)
     else:
-        truth, blank = _read_gold(ledger, task, gold)
+        truth, blank, _ = read_gold(gold, ledger.ids(), task.labels)
     if not (truth >= 0).any():
         hint = "Draw a random sample with --draw 200 --out sample.csv, have it labelled, and give it with --gold."
         raise InputError(f"{gold or ledger.folder}: there is no gold to estimate from.", hint)
@@ -101,22 +98,3 @@ def estimate_run(ledger: Ledger, task: TaskSpec, gold: Path | None, level: float
         "assumes": "the rows with gold are a random sample of all rows",
         "shares": msgspec.to_builtins(shares),
     }
-
-
-def _read_gold(ledger: Ledger, task: TaskSpec, path: Path) -> tuple[NDArray[np.int16], int]:
-    """Return the gold in a file by row of the run, -1 where it has none, and how many of its rows are blank."""
-    rows = {name: row for row, name in enumerate(ledger.ids())}
-    index = {label: at for at, label in enumerate(task.labels)}
-    found, blank = np.full(len(rows), -1, np.int16), 0
-    unknown = []
-    for block in read_rows(path, Columns(text="id", id="id", gold="gold"), task.labels):
-        for item in block:
-            if item.id not in rows:
-                unknown.append(item.id)
-            elif item.gold is None:
-                blank += 1
-            else:
-                found[rows[item.id]] = index[item.gold]
-    if unknown:
-        raise DataError(f"{path}: ids that the run does not have: {places(unknown)}.")
-    return found, blank

@@ -10,10 +10,10 @@ import msgspec
 
 from catena.errors import CatenaError, InputError
 from catena.ledger import wal
+from catena.ledger.file import FILE, connect, one_line
 from catena.ledger.items import ITEM_COLUMNS
 from catena.ledger.rows import VOTE_COLUMNS, checksum, digest, vote_digest
 from catena.ledger.schema import is_current, migrate
-from catena.ledger.store import FILE, connect, one_line
 
 __all__ = ["TABLES", "Findings", "audit", "is_whole"]
 

@@ -7,7 +7,7 @@ the provider first.
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import msgspec
 
 from catena.errors import LedgerError
 from catena.ledger.rows import digest
+from catena.ledger.transaction import Change
 from catena.types import Usage
 
 __all__ = [
@@ -46,9 +47,6 @@ _COLUMNS = "shard, link, fingerprint, began, tries, count, keys, most_usd, most_
 _INSERT = f"INSERT INTO batches ({_COLUMNS}, digest, state) VALUES ({', '.join('?' * 11)})"  # noqa: S608
 _STATE = "state, remote, said, done, counts, cost_usd, ended"
 _NAMES = f"{_COLUMNS}, {_STATE}".split(", ")
-
-Change = Callable[[sqlite3.Connection], None]
-"""What the writer does in its transaction."""
 
 
 class BatchRecord(msgspec.Struct, frozen=True):

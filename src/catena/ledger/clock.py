@@ -1,12 +1,12 @@
 """When votes came in: a few points of time beside the votes, so that a report can show spending over hours and pauses."""
 
-import json
 import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
 
-from catena.ledger.rows import checksum
+from catena.ledger.facts import fact, note
+from catena.ledger.rows import Broken
 
 __all__ = ["FACT", "Clock"]
 
@@ -43,10 +43,7 @@ class Clock:
         while len(self._points) > MOST:
             self._points = [*self._points[:-1:2], self._points[-1]]
             self._every *= 2
-        row = (FACT, json.dumps({"every": self._every, "points": self._points}))
-        connection.execute(
-            "INSERT OR REPLACE INTO meta (key, value, crc) VALUES (?, ?, ?)", (*row, checksum(row))
-        )
+        note({FACT: {"every": self._every, "points": self._points}})(connection)
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         known = _read(connection)
@@ -62,8 +59,7 @@ def _latest(connection: sqlite3.Connection) -> int:
 
 def _read(connection: sqlite3.Connection) -> dict[str, Any]:
     """Return what an earlier process noted; nothing where that is damaged, since no label depends on it."""
-    row = connection.execute("SELECT key, value, crc FROM meta WHERE key = ?", (FACT,)).fetchone()
-    if row is None or checksum(row[:2]) != row[2]:
+    try:
+        return fact(connection, FACT) or {}
+    except Broken:
         return {}
-    found: dict[str, Any] = json.loads(row[1])
-    return found

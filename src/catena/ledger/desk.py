@@ -1,31 +1,23 @@
 """The desk of a run: which items wait for people, and what people have said, before the ledger has taken it in.
 
-Several processes write here: the run puts items down and takes answers in, the page and imports write answers. So the
-file has a rollback journal and no write-ahead log: before SQLite 3.51.3 two writers could lose the end of such a log.
 What a person has said is never overwritten: another answer of the same person, or taking one back, is another row.
 """
 
-import contextlib
 import json
-import os
-import sqlite3
-import threading
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
-from catena.errors import InputError, LedgerError
-from catena.ledger.desk_schema import APPLICATION_ID, COUNTS, TABLES, VERSION, WHERE
+from catena.errors import InputError
+from catena.ledger.desk_file import FILE, DeskFile
+from catena.ledger.desk_schema import WHERE
 from catena.ledger.marks import Mark, marks_of, put_newer
-from catena.ledger.store import one_line
 
 __all__ = ["FILE", "Counts", "Desk", "Queue", "Ready", "desk_of"]
 
-FILE = "desk.sqlite"
 BLOCK = 500  # items in one statement
-CACHE_KIB = 16_384
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -87,7 +79,7 @@ def desk_of(folder: Path) -> "Desk | None":
     return Desk(folder) if (folder / FILE).exists() else None
 
 
-class Desk:
+class Desk(DeskFile):
     """Reads and writes the desk; several processes and threads may at the same time.
 
     As a context manager it closes itself.
@@ -98,86 +90,6 @@ class Desk:
     Raises:
         LedgerError: The file is no desk, is damaged, or can't be read or written. Every method may raise it.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE
-        self._lock = threading.RLock()
-        with self._said():
-            try:
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            except OSError as error:
-                raise sqlite3.OperationalError(error.strerror) from error
-            self.db = sqlite3.connect(self.path, isolation_level=None, timeout=30, check_same_thread=False)
-            try:
-                self._prepare()
-            except BaseException:
-                self.db.close()
-                raise
-
-    def _prepare(self) -> None:
-        self.db.execute("PRAGMA journal_mode = TRUNCATE")
-        self.db.execute("PRAGMA synchronous = FULL")
-        self.db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        if self.db.execute("PRAGMA application_id").fetchone()[0] == 0:
-            with self.changing():
-                if self.db.execute("PRAGMA application_id").fetchone()[0] == 0:
-                    for statement in (*filter(str.strip, TABLES.split(";")), *COUNTS):
-                        self.db.execute(statement)
-                    self.db.execute(f"PRAGMA user_version = {VERSION}")
-                    self.db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        found = [
-            self.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-        ]
-        if found[0] != APPLICATION_ID:
-            raise LedgerError(
-                f"{self.path} is not a desk of Catena.", "Move it away, then run the same command."
-            )
-        if found[1] > VERSION:
-            raise LedgerError(
-                f"{self.path} has version {found[1]} and this Catena knows up to {VERSION}.",
-                "Upgrade Catena.",
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self.db.close()
-
-    @contextlib.contextmanager
-    def _said(self) -> Iterator[None]:
-        """Let one thread in at a time, and say what SQLite raises in one line."""
-        with self._lock:
-            try:
-                yield
-            except sqlite3.Error as error:
-                raise LedgerError(
-                    f"{self.path}: {one_line(error)}.",
-                    "Labels that the run has taken in are in its ledger too: move this file aside, and run the same command.",
-                ) from error
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection to one thread."""
-        with self._said():
-            yield self.db
-
-    @contextlib.contextmanager
-    def changing(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection to one thread, for changes that are made all or none."""
-        with self._said():
-            self.db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self.db
-                self.db.execute("COMMIT")
-            except BaseException:
-                if self.db.in_transaction:
-                    self.db.execute("ROLLBACK")
-                raise
 
     # -- queues -------------------------------------------------------------------------------------------------
 

@@ -1,42 +1,22 @@
-"""Items as ledger rows and back, and how given rows differ from those of a run."""
+"""Items as ledger rows and back: each is checked as it is read."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
 from catena.data.cells import as_text
-from catena.ledger.rows import checksum
+from catena.ledger.facts import fact
+from catena.ledger.rows import Broken, checksum
 from catena.types import Item
 
-__all__ = ["ITEM_COLUMNS", "Broken", "RowChanges", "compare", "item", "item_digest", "item_row"]
+__all__ = ["BLOCK", "ITEM_COLUMNS", "blocks", "golds", "item_digest", "item_row", "names", "of_rows"]
 
+BLOCK = 4096
 ITEM_COLUMNS = "row, id, text, target, gold, fields, digest, crc, body_crc"
-
-
-class Broken(Exception):  # noqa: N818 - caught within this room
-    """A row is not what was stored. Says which."""
-
-
-class RowChanges(msgspec.Struct, frozen=True):
-    """How given rows differ from those of the run, by id. Other gold alone is no difference: it shapes no vote."""
-
-    added: int = 0
-    removed: int = 0
-    edited: int = 0
-    moved: int = 0
-    gold: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.edited or self.moved)
-
-    def __str__(self) -> str:
-        names = ("added", "removed", "edited", "moved")
-        parts = [f"{getattr(self, name):,} {name}" for name in names if getattr(self, name)]
-        return ", ".join(parts)
-
+NAME_COLUMNS = "row, id, gold, digest, crc"
 
 _encode = msgspec.json.Encoder(enc_hook=as_text).encode
 _encode_sorted = msgspec.json.Encoder(enc_hook=as_text, order="sorted").encode
@@ -58,7 +38,7 @@ def item_row(item: Item) -> tuple[Any, ...]:
     return (item.row, item.id, item.text, item.target, item.gold, fields, said, crc, body)
 
 
-def item(values: Sequence[Any]) -> Item:
+def _item(values: Sequence[Any]) -> Item:
     """Return the item of a row of `ITEM_COLUMNS`.
 
     Raises:
@@ -66,68 +46,75 @@ def item(values: Sequence[Any]) -> Item:
     """
     row, id_, text, target, gold, fields, said, crc, body = values
     if checksum((row, id_, gold, said)) != crc or checksum((row, text, target, fields)) != body:
-        raise Broken(f"row {row}" if isinstance(row, int) else "a row")
+        raise Broken(f"row {row} of its items" if isinstance(row, int) else "a row of its items")
     return Item(row, id_, text, _decode(fields), target, gold)
 
 
-def compare(
-    connection: sqlite3.Connection,
-    given: Iterable[Sequence[Item]],
-    ours: Iterable[Sequence[Item]],
-    ignore: Collection[str],
-) -> RowChanges:
-    """Lay given rows beside the run's own and return how they differ; `given` may be read twice.
+def of_rows(connection: sqlite3.Connection, rows: Sequence[int]) -> list[Item]:
+    """Return the items of these rows, in their order.
 
-    Args:
-        connection: Of the ledger, in a transaction.
-        given: All given rows.
-        ours: All rows of the run, checked as they are read.
-        ignore: Other columns that don't count.
+    Raises:
+        Broken: One is missing, or not what was stored.
     """
-    if not ignore and _same(connection, given):
-        return RowChanges()
-    if not ignore:
-        for _ in ours:  # each is checked: a damaged row is no changed one
-            pass
-    for name, rows in [("given", given), ("ours", ours)] if ignore else [("given", given)]:
-        connection.execute(
-            f"CREATE TEMP TABLE {name} (row INTEGER PRIMARY KEY, id TEXT, gold TEXT, digest BLOB)"
-        )
-        for block in rows:
-            values = [(each.row, each.id, each.gold, item_digest(each, ignore)) for each in block]
-            connection.executemany(f"INSERT INTO {name} VALUES (?, ?, ?, ?)", values)  # noqa: S608
-    if not ignore:
-        connection.execute("CREATE TEMP TABLE ours AS SELECT row, id, gold, digest FROM items")
-    try:
-        return _changes(connection)
-    finally:
-        connection.execute("DROP TABLE given")
-        connection.execute("DROP TABLE ours")
-
-
-def _same(connection: sqlite3.Connection, given: Iterable[Sequence[Item]]) -> bool:
-    """Tell whether the rows are the run's own, one after the other: the usual case, and much the fastest to see."""
-    ours = connection.execute("SELECT row, id, gold, digest FROM items ORDER BY row")
-    for block in given:
-        if [(each.row, each.id, each.gold, item_digest(each)) for each in block] != ours.fetchmany(
-            len(block)
-        ):
-            return False
-    return ours.fetchone() is None
-
-
-def _changes(connection: sqlite3.Connection) -> RowChanges:
-    def count(what: str) -> int:
-        return int(connection.execute(f"SELECT count(*) FROM {what}").fetchone()[0])  # noqa: S608 - our own words
-
-    for name in ("given", "ours"):
-        connection.execute(f"CREATE INDEX temp.{name}_by_id ON {name} (id)")
-    both = "given g JOIN ours o ON o.id = g.id"
-    ranks = "SELECT row_number() OVER (ORDER BY g.row) AS one, row_number() OVER (ORDER BY o.row) AS other"
-    return RowChanges(
-        added=count("given WHERE id NOT IN (SELECT id FROM ours)"),
-        removed=count("ours WHERE id NOT IN (SELECT id FROM given)"),
-        edited=count(f"{both} WHERE o.digest <> g.digest"),
-        moved=count(f"({ranks} FROM {both}) WHERE one <> other"),
-        gold=count(f"{both} WHERE o.gold IS NOT g.gold"),
+    marks = ",".join("?" * len(rows))
+    found = connection.execute(
+        f"SELECT {ITEM_COLUMNS} FROM items WHERE row IN ({marks})",  # noqa: S608
+        list(rows),
     )
+    by_row = {row[0]: _item(row) for row in found}
+    if len(by_row) < len(rows):
+        raise Broken(f"{len(rows) - len(by_row):,} rows are missing")
+    return [by_row[row] for row in rows]
+
+
+def blocks(connection: sqlite3.Connection, size: int) -> Iterator[list[Item]]:
+    """Yield all items in input order, in blocks.
+
+    Raises:
+        Broken: One is missing, or not what was stored.
+    """
+    for rows in _all(connection, ITEM_COLUMNS, size):
+        yield [_item(row) for row in rows]
+
+
+def names(connection: sqlite3.Connection, size: int) -> Iterator[list[tuple[int, str, str | None]]]:
+    """Yield (row, id, gold) of all items in input order, in blocks.
+
+    Raises:
+        Broken: One is missing, or not what was stored.
+    """
+    for rows in _all(connection, NAME_COLUMNS, size):
+        yield [_named(row) for row in rows]
+
+
+def golds(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, str | None]:
+    """Return the gold labels of some rows.
+
+    Raises:
+        Broken: One is not what was stored.
+    """
+    marks = ",".join("?" * len(rows))
+    query = f"SELECT {NAME_COLUMNS} FROM items WHERE row IN ({marks})"  # noqa: S608
+    found = map(_named, connection.execute(query, list(rows)))
+    return {row: gold for row, _, gold in found}
+
+
+def _named(values: Sequence[Any]) -> tuple[int, str, str | None]:
+    row, id_, gold, _, crc = values
+    if checksum(values[:4]) != crc:
+        raise Broken("a row of its items")
+    return row, id_, gold
+
+
+def _all(connection: sqlite3.Connection, columns: str, size: int) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield all rows of items in blocks; they are numbered from 0 without a gap."""
+    cursor = connection.execute(f"SELECT {columns} FROM items ORDER BY row")  # noqa: S608 - our own words
+    count = 0
+    while rows := cursor.fetchmany(size):
+        count += len(rows)
+        if rows[-1][0] != count - 1:
+            raise Broken("rows are missing")
+        yield rows
+    stored = fact(connection, "rows")
+    if stored is not None and stored != count:
+        raise Broken(f"it holds {count:,} of {stored:,} rows")

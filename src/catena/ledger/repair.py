@@ -12,10 +12,10 @@ import msgspec
 from catena.errors import CatenaError, LedgerError
 from catena.ledger import wal
 from catena.ledger.audit import TABLES, Findings, audit, is_whole
+from catena.ledger.file import FILE, connect
 from catena.ledger.pages import records
 from catena.ledger.rows import checksum
 from catena.ledger.schema import LINK_FACT, count, create
-from catena.ledger.store import FILE, connect
 
 __all__ = ["Repair", "repair"]
 

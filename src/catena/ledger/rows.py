@@ -14,6 +14,7 @@ from catena.types import Answer, Failure, Usage, Vote
 __all__ = [
     "INSERT_VOTE",
     "VOTE_COLUMNS",
+    "Broken",
     "answer_from",
     "checksum",
     "counted",
@@ -27,6 +28,11 @@ VOTE_COLUMNS = (
     "latency_ms, model, reason, message, bounds"
 )
 INSERT_VOTE = f"INSERT OR REPLACE INTO votes ({VOTE_COLUMNS}, digest) VALUES ({', '.join('?' * 17)})"  # noqa: S608
+
+
+class Broken(Exception):  # noqa: N818 - caught within this room
+    """A row is not what was stored. Says which."""
+
 
 _pack = msgspec.msgpack.Encoder().encode
 _NONE = float("nan")

@@ -2,11 +2,11 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
 
 from catena.errors import LedgerError
 from catena.ledger.batches import BATCHES_TABLE
 from catena.ledger.rows import checksum
+from catena.ledger.transaction import Change, transaction
 
 __all__ = ["APPLICATION_ID", "LINK_FACT", "TABLES", "VERSION", "count", "create", "is_current", "migrate"]
 
@@ -83,7 +83,7 @@ def _bounded(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE votes ADD COLUMN bounds BLOB")
 
 
-_MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [_second, _third, _bounded]
+_MIGRATIONS: list[Change] = [_second, _third, _bounded]
 """Function i brings version i + 1 to version i + 2."""
 
 VERSION = len(_MIGRATIONS) + 1
@@ -132,12 +132,6 @@ def migrate(connection: sqlite3.Connection, where: str) -> None:
         return
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     for step in range(version, VERSION):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection):
             _MIGRATIONS[step - 1](connection)
             connection.execute(f"PRAGMA user_version = {step + 1}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise

@@ -1,9 +1,8 @@
-"""The ledger of a run: its items, and every vote that was ever paid for them."""
+"""The ledger of a run: its items, and every vote that was ever paid for them. What changes it is in `writable`."""
 
 import contextlib
-import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,109 +10,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.errors import InputError, LedgerError
-from catena.ledger import sums, votes, wal
-from catena.ledger.batches import BatchRecord, Change, answered_keys, read_batches
-from catena.ledger.items import ITEM_COLUMNS, Broken, RowChanges, compare, item, item_row
+from catena.ledger import items, sums, votes
+from catena.ledger.batches import BatchRecord, answered_keys, read_batches
+from catena.ledger.facts import fact
+from catena.ledger.file import FILE, connect, one_line
+from catena.ledger.items import BLOCK
 from catena.ledger.lock import RunLock
-from catena.ledger.rows import checksum
-from catena.ledger.schema import LINK_FACT, count, create, is_current, migrate
-from catena.ledger.writer import Writer
+from catena.ledger.rows import Broken, checksum
+from catena.ledger.schema import is_current, migrate
 from catena.types import Answer, Item
 
-__all__ = ["FILE", "Ledger", "RowChanges", "connect", "one_line", "store"]
+__all__ = ["CUT", "Ledger"]
 
-FILE = "ledger.sqlite"
-TRANSIENT = ("rate_limit", "overloaded", "server", "timeout", "transport", "bad_body", "bad_request")
-BLOCK = 4096
-WAL_BYTES = 1 << 24  # what stays of a log that a long reader had let grow
-
-
-def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Open a ledger file; `mode` is ro, rw or rwc.
-
-    Raises:
-        sqlite3.Error: It can't be opened, or what it says of its tables can't be read.
-    """
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=30
-    )
-    try:
-        connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
-        if mode != "ro":
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
-    except UnicodeDecodeError as error:  # of the message, in which SQLite shows what it can't read
-        connection.close()
-        raise sqlite3.DatabaseError("malformed database schema") from error
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def one_line(error: Exception) -> str:
-    """Return what SQLite says as one line: it shows a damaged text as it is."""
-    said = " ".join(str(error).split())
-    return "".join(each if each.isprintable() else "?" for each in said)[:200]
-
-
-def store(facts: Mapping[str, Any]) -> Change:
-    """Return the change that stores facts of the run."""
-    rows = [(key, json.dumps(value)) for key, value in facts.items()]
-    checked = [(*row, checksum(row)) for row in rows]
-
-    def change(connection: sqlite3.Connection) -> None:
-        connection.executemany("INSERT OR REPLACE INTO meta (key, value, crc) VALUES (?, ?, ?)", checked)
-
-    return change
+CUT = "the file or its log was cut or overwritten"
 
 
 class Ledger:
-    """Reads and writes one ledger file. Reading works while another process writes.
+    """Reads one ledger file, also while another process writes it.
 
     Every row that is read is checked against its checksum. A damaged one is never used: what meets it raises. As a
     context manager, a ledger closes itself and turns what SQLite raises into a LedgerError.
 
     Args:
         folder: The run's folder.
-        write: Whether this process will write; needs the run's lock.
 
     Raises:
         InputError: There is no run in the folder.
         LedgerError: The file is no Catena ledger, or is damaged, or it can't be read.
     """
 
-    def __init__(self, folder: Path, *, write: bool = False) -> None:
+    _mode = "ro"
+
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / FILE
-        if not self.path.exists():
-            if not write:
-                raise InputError(
-                    f"{folder} holds no run.", f"Start one with: catena run TASK DATA --out {folder}"
-                )
-            with self._said():
-                _create(self.path)
         with self._said():
-            if not self.path.stat().st_size or (write and wal.is_cut(self.path)):
-                raise self.damaged("the file or its log was cut or overwritten")
-            self._db = connect(self.path, "rw" if write else "ro")
+            self._find()
+            self._db = connect(self.path, self._mode)
             try:
-                self._bring_up_to_date(write=write)
+                self._bring_up_to_date()
             except BaseException:
                 self._db.close()
                 raise
 
-    def _bring_up_to_date(self, *, write: bool) -> None:
+    def _find(self) -> None:
+        """See that there is a file to open."""
+        if not self.path.exists():
+            raise InputError(
+                f"{self.folder} holds no run.", f"Start one with: catena run TASK DATA --out {self.folder}"
+            )
+        if not self.path.stat().st_size:
+            raise self.damaged(CUT)
+
+    def _bring_up_to_date(self) -> None:
+        """Bring an older ledger to the newest version, which only one process may."""
         if is_current(self._db, str(self.path)):
             return
-        lock = None if write else RunLock(self.folder)
+        lock = RunLock(self.folder)
         try:
             with contextlib.closing(connect(self.path, "rw")) as connection:
                 migrate(connection, str(self.path))
         finally:
-            if lock:
-                lock.release()
+            lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -146,32 +104,24 @@ class Ledger:
             f"Save what is whole with: catena check --ledger {self.folder} --repair",
         )
 
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Say what to do where a row is not what was stored."""
+        try:
+            yield
+        except Broken as broken:
+            raise self.damaged(str(broken)) from None
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()
-
-    def writer(self, committed: Callable[[list[tuple[int, bytes]]], None]) -> Writer:
-        """Start the thread that commits votes; call within the event loop."""
-        return Writer(lambda: connect(self.path, "rw"), committed)
 
     # -- what the run is ----------------------------------------------------------------------------------------
 
     def get(self, key: str) -> Any:
         """Return a stored fact of the run, None where there is none."""
-        row = self._db.execute("SELECT key, value, crc FROM meta WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return None
-        if checksum(row[:2]) != row[2]:
-            raise self.damaged(f"what it says about the run ({key})")
-        return json.loads(row[1])
-
-    def put(self, **facts: Any) -> None:
-        """Store facts of the run, all at once."""
-        with _transaction(self._db):
-            self._put(facts)
-
-    def _put(self, facts: Mapping[str, Any]) -> None:
-        store(facts)(self._db)
+        with self._whole():
+            return fact(self._db, key)
 
     # -- items --------------------------------------------------------------------------------------------------
 
@@ -179,96 +129,25 @@ class Ledger:
         """Return how many items there are: they are numbered from 0 without a gap."""
         return int(self._db.execute("SELECT coalesce(max(row) + 1, 0) FROM items").fetchone()[0])
 
-    def compare_items(self, blocks: Iterable[Sequence[Item]], ignore: Collection[str] = ()) -> RowChanges:
-        """Lay given rows beside the run's own and return how they differ; nothing is changed.
-
-        Args:
-            blocks: The given rows; may be read twice.
-            ignore: Other columns that don't count, since they are gold in one of the two.
-        """
-        with _transaction(self._db):
-            return compare(self._db, blocks, self.all_items(), ignore)
-
-    def replace_items(
-        self, blocks: Iterable[Sequence[Item]], *, keep_asked: bool = False, **facts: Any
-    ) -> None:
-        """Store these items in place of the run's, and facts of the run.
-
-        Args:
-            blocks: All rows.
-            keep_asked: Whether the rows still use the votes that they used; otherwise that (not the votes) is forgotten.
-            facts: As in `put`.
-        """
-        with _transaction(self._db):
-            self._db.execute("DELETE FROM items")
-            if not keep_asked:
-                self._db.execute("DELETE FROM asked")
-                self._db.execute("UPDATE totals SET answered = 0, failed = 0")
-            rows = 0
-            for block in blocks:
-                self._db.executemany(
-                    f"INSERT INTO items ({ITEM_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                    [item_row(each) for each in block],
-                )
-                rows += len(block)
-            self._put(facts | {"rows": rows})
-
     def items(self, rows: Sequence[int]) -> list[Item]:
         """Return the items of these rows, in their order."""
-        marks = ",".join("?" * len(rows))
-        found = self._db.execute(
-            f"SELECT {ITEM_COLUMNS} FROM items WHERE row IN ({marks})",  # noqa: S608
-            list(rows),
-        )
-        by_row = {row[0]: self._item(row) for row in found}
-        if len(by_row) < len(rows):
-            raise self.damaged(f"{len(rows) - len(by_row):,} rows are missing")
-        return [by_row[row] for row in rows]
+        with self._whole():
+            return items.of_rows(self._db, rows)
 
     def all_items(self, block: int = BLOCK) -> Iterator[list[Item]]:
         """Yield all items in input order, in blocks."""
-        cursor = self._db.execute(f"SELECT {ITEM_COLUMNS} FROM items ORDER BY row")  # noqa: S608
-        at = 0
-        while rows := cursor.fetchmany(block):
-            items = [self._item(row) for row in rows]
-            self._without_gap(items[-1].row, at := at + len(rows))
-            yield items
-        self._as_many_as_stored(at)
-
-    def _item(self, values: Sequence[Any]) -> Item:
-        try:
-            return item(values)
-        except Broken as broken:
-            raise self.damaged(f"{broken} of its items") from None
+        with self._whole():
+            yield from items.blocks(self._db, block)
 
     def names(self, block: int = BLOCK) -> Iterator[list[tuple[int, str, str | None]]]:
         """Yield (row, id, gold) of all items in input order, in blocks."""
-        cursor = self._db.execute("SELECT row, id, gold, digest, crc FROM items ORDER BY row")
-        at = 0
-        while rows := cursor.fetchmany(block):
-            if any(checksum(row[:4]) != row[4] for row in rows):
-                raise self.damaged("a row of its items")
-            self._without_gap(rows[-1][0], at := at + len(rows))
-            yield [row[:3] for row in rows]
-        self._as_many_as_stored(at)
-
-    def _without_gap(self, row: int, count: int) -> None:
-        if row != count - 1:
-            raise self.damaged("rows are missing")
-
-    def _as_many_as_stored(self, rows: int) -> None:
-        stored = self.get("rows")
-        if stored is not None and stored != rows:
-            raise self.damaged(f"it holds {rows:,} of {stored:,} rows")
+        with self._whole():
+            yield from items.names(self._db, block)
 
     def golds(self, rows: Sequence[int]) -> dict[int, str | None]:
         """Return the gold labels of some rows."""
-        marks = ",".join("?" * len(rows))
-        query = f"SELECT row, id, gold, digest, crc FROM items WHERE row IN ({marks})"  # noqa: S608
-        found = self._db.execute(query, list(rows)).fetchall()
-        if any(checksum(row[:4]) != row[4] for row in found):
-            raise self.damaged("a row of its items")
-        return {row[0]: row[2] for row in found}
+        with self._whole():
+            return items.golds(self._db, rows)
 
     def stamp(self, start: int, stop: int) -> str:
         """Return what tells whether the items from row `start` up to `stop` are the same as before: it changes with them."""
@@ -300,35 +179,6 @@ class Ledger:
         if any(checksum(row[:4]) != row[4] for row in rows):
             raise self.damaged("what it says about a link")
         return {name: (link, fingerprint) for link, name, fingerprint, _, _ in rows}
-
-    def put_link(self, name: str, fingerprint: bytes, model: str) -> int:
-        """Store a link and return its number. A link with a new fingerprint forgets which votes its items used."""
-        known = self.links()
-        number = known[name][0] if name in known else self._free_number(known)
-        with _transaction(self._db):
-            if name in known and known[name][1] != fingerprint:
-                self._db.execute("DELETE FROM asked WHERE link = ?", (number,))
-                self._db.execute("UPDATE totals SET answered = 0, failed = 0 WHERE link = ?", (number,))
-                self._put({"finished": None})
-            row = (number, name, fingerprint, model)
-            self._db.execute(
-                "INSERT INTO links (link, name, fingerprint, model, crc) VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO "
-                "UPDATE SET fingerprint = excluded.fingerprint, model = excluded.model, crc = excluded.crc",
-                (*row, checksum(row)),
-            )
-            self._db.execute("INSERT OR IGNORE INTO totals VALUES (?, 0, 0, 0, 0, 0, 0, NULL)", (number,))
-            self._put({LINK_FACT + name: [number, name, fingerprint.hex(), model]})
-        return number
-
-    def _free_number(self, known: Mapping[str, tuple[int, bytes]]) -> int:
-        """Return a number that no link has, nor votes whose link was lost."""
-        voted = self._db.execute("SELECT coalesce(max(link), 0) FROM votes").fetchone()[0]
-        return 1 + max(int(voted), *(number for number, _ in known.values()), 0)
-
-    def add_seconds(self, link: int, seconds: float) -> None:
-        """Add to the time that a link has worked."""
-        with _transaction(self._db):
-            self._db.execute("UPDATE links SET seconds = seconds + ? WHERE link = ?", (seconds, link))
 
     def model(self, link: int) -> str:
         """Return what to show people as a link's model."""
@@ -443,46 +293,6 @@ class Ledger:
         """Return how votes and their cost came in; see `sums.course`."""
         return sums.course(self._db, steps)
 
-    @contextlib.contextmanager
-    def _whole(self) -> Iterator[None]:
-        try:
-            yield
-        except Broken as broken:
-            raise self.damaged(str(broken)) from None
-
-    def forget_transient(self) -> int:
-        """Let rows whose failure may have passed ask again; returns how many."""
-        marks = ",".join("?" * len(TRANSIENT))
-        keys = f"SELECT link, key FROM votes WHERE reason IN ({marks})"  # noqa: S608
-        used = "total(cost_usd), total(prompt_tokens + completion_tokens), total(calls)"
-        with _transaction(self._db):
-            charged = self._db.execute(
-                f"SELECT {used} FROM votes WHERE reason IN ({marks})",  # noqa: S608
-                TRANSIENT,
-            ).fetchone()
-            gone = self._db.execute(f"DELETE FROM asked WHERE (link, key) IN ({keys})", TRANSIENT).rowcount  # noqa: S608
-            freed = self._db.execute(f"DELETE FROM votes WHERE reason IN ({marks})", TRANSIENT).rowcount  # noqa: S608
-            if gone or freed:
-                for link, _ in self.links().values():
-                    count(self._db, link)
-                lost = self.get("lost") or (0.0, 0.0, 0.0)
-                self._put({"finished": None, "lost": [a + b for a, b in zip(lost, charged, strict=True)]})
-        return gone
-
-    def forget(self, link: int, keys: Sequence[bytes]) -> int:
-        """Forget a link's answers to these keys, so that their rows ask again; returns how many there were."""
-        with _transaction(self._db):
-            at = [(link, key) for key in keys]
-            gone = self._db.executemany("DELETE FROM votes WHERE link = ? AND key = ?", at).rowcount
-            if gone:
-                self._db.executemany(
-                    "DELETE FROM asked WHERE link = ?1 AND row IN (SELECT row FROM asked WHERE link = ?1 AND key = ?2)",
-                    at,
-                )
-                count(self._db, link)
-                self._put({"finished": None})
-        return max(gone, 0)
-
     def failed_keys(self, link: int, reason: str) -> list[bytes]:
         """Return the keys that a link has failed on for a reason."""
         query = "SELECT key FROM votes WHERE link = ? AND reason = ?"
@@ -497,32 +307,3 @@ class Ledger:
     def answered(self, link: int, keys: Sequence[bytes]) -> set[bytes]:
         """Return which of these keys of a link have an answer."""
         return answered_keys(self._db, link, keys)
-
-
-class _transaction:  # noqa: N801 - a context manager that reads as a word
-    """All or nothing."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is None:
-            self._connection.execute("COMMIT")
-        elif self._connection.in_transaction:  # a full disk has rolled it back already
-            self._connection.execute("ROLLBACK")
-
-
-def _create(path: Path) -> None:
-    """Make an empty ledger that appears whole, so that an empty file is never taken for a new run."""
-    new = path.with_name(f"{path.name}.new")
-    for end in ("", "-journal", "-wal", "-shm"):
-        path.with_name(f"{new.name}{end}").unlink(missing_ok=True)
-    new.touch(mode=0o600)
-    # Without a log beside it: where the disk is full, that would not get into the file, and not be renamed with it.
-    with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
-        connection.execute("PRAGMA synchronous = FULL")
-        create(connection)
-    new.rename(path)

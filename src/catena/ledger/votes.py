@@ -1,6 +1,5 @@
 """A link's votes as the ledger holds them: each is checked as it is read, and read as it counts in decisions."""
 
-import json
 import sqlite3
 import struct
 from collections.abc import Iterator, Sequence
@@ -9,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.ledger.items import Broken
-from catena.ledger.rows import VOTE_COLUMNS, answer_from, checksum, counted, vote_digest
+from catena.ledger.facts import fact
+from catena.ledger.rows import VOTE_COLUMNS, Broken, answer_from, checksum, counted, vote_digest
 from catena.types import Answer
 
 __all__ = ["answers", "decided", "find", "mean", "of_rows", "scored", "told"]
@@ -28,12 +27,7 @@ def mean(connection: sqlite3.Connection, link: int) -> dict[str, float] | None:
     Raises:
         Broken: It is not what was stored.
     """
-    fact = connection.execute("SELECT key, value, crc FROM meta WHERE key = 'means'").fetchone()
-    if fact is None:
-        return None
-    if checksum(fact[:2]) != fact[2]:
-        raise Broken("what it says about the run (means)")
-    return (json.loads(fact[1]) or {}).get(str(link)) or None
+    return (fact(connection, "means") or {}).get(str(link)) or None
 
 
 def find(connection: sqlite3.Connection, link: int, keys: Sequence[bytes]) -> dict[bytes, Answer]:

@@ -9,6 +9,7 @@ from typing import Any
 from catena.errors import LedgerError
 from catena.ledger.clock import Clock
 from catena.ledger.rows import INSERT_VOTE, checksum, vote_row
+from catena.ledger.transaction import Change, transaction
 from catena.types import Answer, Failure
 
 __all__ = ["Writer"]
@@ -23,7 +24,6 @@ ADD = (
 )
 
 Entry = tuple[int, bytes, Sequence[int], Answer | None]
-Change = Callable[[sqlite3.Connection], None]
 
 
 class Writer:
@@ -151,8 +151,7 @@ class Writer:
 def _commit(connection: sqlite3.Connection, group: list[Entry], changes: Sequence[Change] = ()) -> None:
     votes = [vote_row(link, key, answer) for link, key, _, answer in group if answer is not None]
     asked = [(link, row, key) for link, key, rows, _ in group for row in rows]
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         connection.executemany(INSERT_VOTE, votes)
         connection.executemany(
             "INSERT OR REPLACE INTO asked (link, row, key, crc) VALUES (?, ?, ?, ?)",
@@ -162,11 +161,6 @@ def _commit(connection: sqlite3.Connection, group: list[Entry], changes: Sequenc
             connection.execute(ADD, _added(connection, [entry for entry in group if entry[0] == link]))
         for change in changes:
             change(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _added(connection: sqlite3.Connection, group: list[Entry]) -> tuple[Any, ...]:

@@ -7,7 +7,8 @@ ended: so a batch that may be the one of a shard is waited for, before it is tak
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
@@ -16,7 +17,7 @@ from catena.links.batch import (
     CLOCKS_APART,
     DOWNLOAD_SECONDS,
     UPLOAD_SECONDS,
-    BatchOptions,
+    BatchEndpoint,
     BatchProgress,
     Limits,
     Result,
@@ -25,8 +26,8 @@ from catena.links.batch import (
     key_of,
     lines,
 )
-from catena.links.client import Client, GoneError, Reply
-from catena.types import Answer, Failure
+from catena.links.client import GoneError, Reply
+from catena.types import Failure
 
 __all__ = ["AnthropicBatches"]
 
@@ -103,32 +104,19 @@ class Line(msgspec.Struct, gc=False):
     result: Outcome
 
 
-class AnthropicBatches:
-    """A link's batches.
+class AnthropicBatches(BatchEndpoint):
+    """A link's batches."""
 
-    Args:
-        client: Calls the provider.
-        base_url: Up to and with `/v1`.
-        options: Of the link.
-        question: Returns a request's body.
-        read: Makes an answer of a message's body.
-    """
+    most = LIMITS
 
-    def __init__(
-        self,
-        client: Client,
-        base_url: str,
-        options: BatchOptions,
-        question: Callable[[str], Mapping[str, Any]],
-        read: Callable[[bytes], Answer],
-    ) -> None:
-        self.limits = Limits(min(options.shard or LIMITS.requests, LIMITS.requests), LIMITS.bytes)
-        self.poll, self.most_open = options.poll, options.batches
-        self._client = client
-        self._url = f"{base_url}/messages/batches"
-        self._question = question
-        self._read = read
-        self._others = set[tuple[str, str]]()
+    @cached_property
+    def _others(self) -> set[tuple[str, str]]:
+        """Shards, and batches that are not theirs."""
+        return set()
+
+    @property
+    def _url(self) -> str:
+        return f"{self._base}/messages/batches"
 
     def line(self, custom_id: str, prompt: str) -> bytes:
         """Return a prompt's line; see `Batching`."""

@@ -1,16 +1,18 @@
 """What links with batch endpoints promise: questions go out in files, answers come back within a day, at half price."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import msgspec
 
 from catena.links.address import AddressOptions
+from catena.links.client import Client
 from catena.links.price import Price
 from catena.types import Answer, Link
 
 __all__ = [
+    "BatchEndpoint",
     "BatchOptions",
     "BatchProgress",
     "Batching",
@@ -152,6 +154,36 @@ class Batching(Protocol):
     async def cancel(self, remote: str) -> None:
         """Ask to cancel a batch; what is answered by then stays."""
         ...
+
+
+class BatchEndpoint:
+    """What a link's batch endpoint is made of, whoever the provider; see `Batching`.
+
+    Args:
+        client: Calls the provider.
+        base_url: Up to and with `/v1`.
+        options: Of the link.
+        question: Returns a request's body.
+        read: Makes an answer of the body of one.
+    """
+
+    most: ClassVar[Limits]
+    """What the provider takes in one batch."""
+
+    def __init__(
+        self,
+        client: Client,
+        base_url: str,
+        options: BatchOptions,
+        question: Callable[[str], Mapping[str, Any]],
+        read: Callable[[bytes], Answer],
+    ) -> None:
+        self.limits = Limits(min(options.shard or self.most.requests, self.most.requests), self.most.bytes)
+        self.poll, self.most_open = options.poll, options.batches
+        self._client = client
+        self._base = base_url
+        self._question = question
+        self._read = read
 
 
 def batching_of(link: Link) -> Batching | None:

@@ -1,6 +1,7 @@
 """OpenAI's Batch API: a file of questions is uploaded, becomes a batch, and ends as a file of answers and one of errors."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
@@ -9,15 +10,15 @@ from catena.links.batch import (
     CLOCKS_APART,
     DOWNLOAD_SECONDS,
     UPLOAD_SECONDS,
-    BatchOptions,
+    BatchEndpoint,
     BatchProgress,
     Limits,
     Result,
     Sent,
     lines,
 )
-from catena.links.client import Client, GoneError, Reply
-from catena.types import Answer, Failure
+from catena.links.client import GoneError, Reply
+from catena.types import Failure
 
 __all__ = ["OpenAIBatches"]
 
@@ -93,32 +94,15 @@ class Line(msgspec.Struct, gc=False):
     error: Fault | None = None
 
 
-class OpenAIBatches:
-    """A link's batches.
+class OpenAIBatches(BatchEndpoint):
+    """A link's batches."""
 
-    Args:
-        client: Calls the provider.
-        base_url: Up to and with `/v1`.
-        options: Of the link.
-        question: Returns a request's body.
-        read: Makes an answer of a completion's body.
-    """
+    most = LIMITS
 
-    def __init__(
-        self,
-        client: Client,
-        base_url: str,
-        options: BatchOptions,
-        question: Callable[[str], Mapping[str, Any]],
-        read: Callable[[bytes], Answer],
-    ) -> None:
-        self.limits = Limits(min(options.shard or LIMITS.requests, LIMITS.requests), LIMITS.bytes)
-        self.poll, self.most_open = options.poll, options.batches
-        self._client = client
-        self._base = base_url
-        self._question = question
-        self._read = read
-        self._files: dict[str, str] = {}
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        """The files of shards that are not batches yet."""
+        return {}
 
     def line(self, custom_id: str, prompt: str) -> bytes:
         """Return a prompt's line; see `Batching`."""

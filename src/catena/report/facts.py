@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.engine.results import RunVotes, decide_run, run_gold, run_votes
-from catena.errors import InputError
 from catena.evaluate.assess import assess
 from catena.evaluate.describe import described, progress_of_run
-from catena.evaluate.judged import judged_votes_of_run
+from catena.evaluate.judged import gold_so_far, judged_votes_of_run
 from catena.ledger import Ledger
 from catena.ledger.clock import FACT as CLOCK
 from catena.ledger.lock import holder
@@ -39,14 +38,9 @@ def facts_of_run(ledger: Ledger, task: TaskSpec, *, items: int = SAMPLE, seed: i
         seed: Draws them, and resamples for intervals.
 
     Raises:
-        InputError: No link has said anything yet.
         LedgerError: The ledger is damaged.
     """
     progress = progress_of_run(ledger, task)
-    if not any(link["answered"] for link in progress["links"]):
-        raise InputError(
-            f"{ledger.folder}: there is no vote to report yet.", "Run the same catena run command again."
-        )
     finished = progress["state"] == "finished"
     at_work = holder(ledger.folder)
     votes = run_votes(ledger, task, chances=True)
@@ -55,7 +49,7 @@ def facts_of_run(ledger: Ledger, task: TaskSpec, *, items: int = SAMPLE, seed: i
     label, confidence = result.label(), result.confidence()
     gold = run_gold(ledger, task)
     if not finished:
-        gold = np.where(votes.answered.any(0), gold, -1).astype(np.int16)
+        gold = gold_so_far(votes, gold)
     scores = assess(judged_votes_of_run(votes, decision, gold, task.aggregate, label, confidence), seed=seed)
     run = described(ledger, task, votes, decision)
     for link, so_far in zip(run["links"], progress["links"], strict=True):
@@ -72,6 +66,7 @@ def facts_of_run(ledger: Ledger, task: TaskSpec, *, items: int = SAMPLE, seed: i
         "budget": None if task.budget is None or task.budget.usd is None else task.budget.usd,
         "policy": task.policy.rule,
         "labels": list(task.labels),
+        "voted": int(votes.answered.any(0).sum()),
         "listed": _listed(votes, gold, label),
         "run": run,
         "gold": int((gold >= 0).sum()),

@@ -60,7 +60,6 @@ def write_report(
 
     Raises:
         MissingExtraError: The extra `report` is not installed.
-        InputError: No link has said anything yet.
     """
     need_extra()
     facts = facts_of_run(ledger, task, items=items, seed=seed)

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Spend", "allotted", "buy_within", "doubt_first", "follow", "foretold", "spending"]
+__all__ = ["Spend", "allotted", "buying", "doubt_first", "follow", "foretold", "spending"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -78,24 +78,6 @@ def doubt_first(sure: Floats, price: Floats, tie: NDArray[np.uint64]) -> NDArray
     """Return item indices by doubt per dollar, the most first; ties by the hash, then the least sure."""
     order: NDArray[np.int64] = np.lexsort((tie, sure, -(1 - sure) / price))
     return order
-
-
-def buy_within(order: Rows, price: Floats, paid: Floats, cap: float) -> int:
-    """Return how many items from the front of the order are bought before the cap, all at once (see `buying`).
-
-    Args:
-        order: Item indices, first things first.
-        price: Foretold USD of each item, indexed as the items are.
-        paid: What each item really costs once bought; looked at only for what was bought.
-        cap: USD.
-    """
-    buyer, bought, sent = buying(order, price, cap), 0, None
-    try:
-        while True:
-            step = next(buyer) if sent is None else buyer.send(sent)
-            bought, sent = bought + len(step), paid[step]
-    except StopIteration:
-        return bought
 
 
 def buying(order: Rows, price: Floats, cap: float, steps: int = STEPS, rest: float = 0.0) -> Buying:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.routing import Standing, least_first, standing, ties
-from catena.testing.check import BrokenContract, shown
+from catena.testing.promises import BrokenContract, shown
 
 if TYPE_CHECKING:
     from catena.engine.routes import Stream

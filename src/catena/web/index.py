@@ -8,10 +8,9 @@ of, ...) and each is counted, so that how many items a filter finds is a sum. Te
 characters (trigrams), in any language, in tables for 65,536 rows each, which can be made anew one by one.
 """
 
-import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,7 +30,6 @@ __all__ = [
     "put",
     "recount",
     "texts_table",
-    "transaction",
     "trigrams",
 ]
 
@@ -184,16 +182,3 @@ def get(index: sqlite3.Connection, key: str) -> str | None:
 def put(index: sqlite3.Connection, key: str, value: str) -> None:
     """Store a fact of the index."""
     index.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-
-@contextlib.contextmanager
-def transaction(index: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing."""
-    index.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        index.execute("COMMIT")
-    except BaseException:
-        if index.in_transaction:
-            index.execute("ROLLBACK")
-        raise

@@ -19,8 +19,9 @@ from catena.engine.run import task_of
 from catena.engine.steering import read_progress
 from catena.errors import CatenaError
 from catena.ledger import FILE, Ledger
+from catena.ledger.file import one_line
 from catena.ledger.lock import holder
-from catena.ledger.store import one_line
+from catena.ledger.transaction import transaction
 from catena.task import TaskSpec
 from catena.web.filing import Exported, Told, exported, filed
 from catena.web.index import (
@@ -34,7 +35,6 @@ from catena.web.index import (
     put,
     recount,
     texts_table,
-    transaction,
 )
 
 if TYPE_CHECKING:
