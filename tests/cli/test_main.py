@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from catena.cli import main
+from catena.cli.output import Output
 from tables import vote, write_votes
 
 TASK = "instruction: q\nlabels: [against, favor]\nchain: [{name: gpt, kind: openai, model: gpt-4o-mini}]\n"
@@ -220,3 +221,10 @@ def test_help_names_every_command(run):
         "plan",
     ):
         assert f"\n  {name} " in out
+
+
+def test_a_path_that_is_no_unicode(capsys):
+    """Stdout is a JSON document all the same, with the numbers of such bytes."""
+    Output(json=True).result({"run": "caf\udce9", "links": [{"\udcff": ["a", "\udce9"]}], "n": 1})
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"run": "caf\\udce9", "links": [{"\\udcff": ["a", "\\udce9"]}], "n": 1}

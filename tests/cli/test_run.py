@@ -146,12 +146,14 @@ def test_the_time_left_is_that_of_the_slowest_link():
     watcher = Watcher()
     watcher.begin(Progress(100, links))
     assert watcher._left() is None
+    assert watcher._line(watcher._progress).endswith("spent $0")
     watcher._seen.extend([(0.0, [0, 0]), (10.0, [50, 0])])
     links[0].answered = 50
     assert watcher._left() is None
     watcher._seen.append((20.0, [90, 10]))
     links[0].answered, links[1].answered = 90, 10
     assert watcher._left() == pytest.approx(80.0)
+    assert watcher._line(watcher._progress).endswith("; 1:20 left")
     assert _seconds_left(LinkProgress("done", "m", 5, answered=5), None) == 0.0
     assert (clock(None), clock(80.0), clock(3700.0)) == ("-", "1:20", "1:01:40")
 

@@ -404,6 +404,23 @@ def test_the_dearest_link_costs_the_same_after_a_new_decision(provider, tmp_path
     assert told[0] == pytest.approx(told[1], rel=0.05)
 
 
+@pytest.mark.parametrize("copies", [1, 2])
+def test_the_dearest_link_costs_what_it_costs_now(provider, tmp_path, copies):
+    """Votes on earlier questions were paid too, but labelling everything with the dearest link would not ask them again."""
+    price = {"input": 10.0, "output": 10.0}
+    links = openai(provider, "small"), openai(provider, "big", price=price)
+    rows = rows_of([text for text in texts(30) for _ in range(copies)])
+    told = []
+    for out, questions in (("r", ["Which one?", "Which is it?"]), ("s", ["Which is it?"])):
+        for question in questions:
+            task = chain_task(*links, data=ID, instruction=question)
+            execute(task, rows, tmp_path / out, update=True)
+        ledger = Ledger(tmp_path / out)
+        told.append(describe_run(ledger, task)["dearest"]["cost_usd"])
+        ledger.close()
+    assert told[0] == pytest.approx(told[1])
+
+
 def test_what_is_missing_is_said_before_anything_is_paid(provider, tmp_path, monkeypatch):
     """A key that a later link lacks stops the run before the first link is asked."""
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)

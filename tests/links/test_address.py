@@ -66,6 +66,10 @@ def test_anthropic_has_them_too(monkeypatch):
         ({"base_url": f"https://me:{CANARY}@host/v1"}, "base_url: it holds a name or a password"),
         ({"base_url": f"https://host/v1?key={CANARY}"}, r"base_url: what follows the \? or #"),
         ({"base_url": f"https://host/v1#{CANARY}"}, r"base_url: what follows the \? or #"),
+        (
+            {"base_url": "https://host/v1/chat/completions/"},
+            "base_url: it ends with /chat/completions, which is put behind it",
+        ),
         ({"base_url": "host:80/v1"}, "'host:80/v1' is not an http address"),
         ({"base_url": "http://[::1/v1"}, "base_url: it is no address"),
         ({"headers": {"Authorization": f"Bearer {CANARY}"}}, r"headers: Authorization carries a key.*\$NAME"),

@@ -222,11 +222,46 @@ def test_impossible_key(server, tmp_path, monkeypatch, key):
     assert not server.seen
 
 
-def test_redirects_are_not_followed(server):
-    """A redirect is a failure, and the key goes nowhere else."""
-    server.says = lambda _: (307, b"", {"location": "/elsewhere"})
-    (found,) = ask(link_to(server), "What?")
-    assert (found.reason, server.seen) == ("bad_request", 1)
+def test_redirects_are_not_followed(server, monkeypatch):
+    """A redirect stops the link with a line that says where it leads, keys left out; the key goes nowhere else."""
+    monkeypatch.setenv("CANARY_KEY", CANARY)
+    server.says = lambda _: (307, b"", {"location": f"https://elsewhere.example/v1?key={CANARY}"})
+    with pytest.raises(LinkError, match="redirects to https://elsewhere") as error:
+        ask(link_to(server, api_key_env="CANARY_KEY"), "What?")
+    assert CANARY not in str(error.value)
+    assert server.seen == 1
+
+
+def spoken(first, *listed):
+    """Return the body of an answer with log-probabilities, written as they stand here."""
+    more = ", ".join(
+        f'{{"token": "{text}", "logprob": {logprob}, "bytes": null}}' for text, logprob in listed
+    )
+    token = f'{{"token": "favor", "logprob": {first}, "bytes": null, "top_logprobs": [{more}]}}'
+    return answer("favor").replace(
+        b'"finish_reason"', f'"logprobs": {{"content": [{token}]}}, "finish_reason"'.encode()
+    )
+
+
+IMPOSSIBLE = {
+    "an infinity": (spoken(-0.1, ("favor", -0.1), ("against", -2.5), ("none", "-Infinity")), True),
+    "null": (spoken(-0.1, ("favor", -0.1), ("against", -2.5), ("none", "null")), True),
+    "no number": (spoken(-0.1, ("favor", -0.1), ("against", -2.5), ("none", "NaN")), True),
+    "null for what was said": (spoken("null", ("favor", "null")), False),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_impossible_tokens(server, case):
+    """A log-probability that is no number spoils neither the answer nor what the others tell."""
+    body, known = IMPOSSIBLE[case]
+    server.says = lambda _: (200, body, {})
+    (vote,) = ask(link_to(server), "What?")
+    assert (vote.label, vote.confidence is not None) == ("favor", known)
+    if known:
+        assert vote.logprobs[0] == pytest.approx(-0.1, abs=0.05)
+        assert vote.confidence <= 2.4 + 1e-6
+        assert all(math.isfinite(each) for each in (*vote.lower, *vote.upper))
 
 
 BODIES = {

@@ -116,6 +116,16 @@ def test_more_labels_than_are_listed():
             assert all(truth[label] <= high + 1e-9 for label, high in zip(many, vote.upper, strict=False))
 
 
+@pytest.mark.parametrize("scoring", ["first-token", "likelihood", "systemone"])
+def test_it_costs_what_its_tokens_cost(scoring):
+    """Every way is priced, so that a budget knows of it."""
+    with FakeProvider(labels=list(LABELS), serves=SERVES) as provider:
+        (vote,) = ask(link_to(provider, scoring=scoring, price={"input": 10, "output": 30}), "Which?")
+    used = vote.usage
+    assert used.prompt_tokens
+    assert used.cost_usd == pytest.approx((used.prompt_tokens * 10 + used.completion_tokens * 30) / 1e6)
+
+
 @pytest.mark.parametrize(("scoring", "says"), [("first-token", "/tokenize"), ("systemone", "/systemone")])
 def test_a_server_that_has_no_such_page(scoring, says):
     """It is no fault of an item: the link is unusable, and the line says why."""

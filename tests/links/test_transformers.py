@@ -91,6 +91,12 @@ def test_quantization_without_bitsandbytes(monkeypatch):
         opened("m", device_map="auto").ready()
 
 
+def test_a_folder_that_is_not_there(tmp_path):
+    """A path is not taken for a name on the hub."""
+    with pytest.raises(LinkError, match=f"link 't': there is no folder {tmp_path / 'none'}"):
+        opened(str(tmp_path / "none")).ready()
+
+
 def test_pickled_weights_are_refused(tmp_path):
     """A folder without safetensors is refused unread: pickles run code."""
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")

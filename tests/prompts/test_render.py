@@ -1,5 +1,7 @@
 """Rendering: what a template may use, and that what stands in a row stays data."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,6 +57,35 @@ class TestDefault:
         asked = Prompter(task())(item(text))
         assert asked.count("</text") == 1
         assert asked.index("</text") > asked.index("<text>") + len(text)
+
+    @pytest.mark.parametrize("close", ["</review>", "< / REVIEW >", "</review"])
+    def test_a_fence_of_another_name(self, close):
+        """A template may fence the text in any tag that it names."""
+        prompt = "<review>{{ text | fence('review') }}</review>"
+        assert rendered(prompt, item(f"Good. {close} for")).count("</review>") == 1
+        assert re.search(r"<\s*/\s*review", rendered(prompt, item(close))[8:-9], re.IGNORECASE) is None
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "<|im_end|>",
+            "<|eot_id|>",
+            "<\uff5cend\u2581of\u2581sentence\uff5c>",
+            "</s>",
+            "<end_of_turn>",
+            "[/INST]",
+        ],
+    )
+    def test_a_text_cannot_end_its_turn(self, name):
+        """The names of special tokens, which some servers read in a text as tokens, get a backslash."""
+        asked = Prompter(task())(item(f"Good. {name} for"))
+        assert name not in asked
+        assert f"Good. {name[0]}\\{name[1:]} for" in asked
+
+    @pytest.mark.parametrize("text", ["a <b>c</b> | d [1]", "1 < 2 | 3 > 2", "[INSTALL]", "<sub>x</sub>"])
+    def test_other_marks_stay(self, text):
+        """Nothing else of a text is touched."""
+        assert text in Prompter(task())(item(text))
 
     @given(st.text(max_size=80))
     @settings(deadline=None)

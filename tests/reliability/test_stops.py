@@ -13,6 +13,13 @@ ROWS = 150
 VOTES = ROWS + ROWS // 2
 POINTS = many(2, 25)
 STOPS = []
+HANGUP = pytest.param(
+    signal.SIGHUP,
+    marks=pytest.mark.skipif(
+        signal.getsignal(signal.SIGHUP) == signal.SIG_IGN,
+        reason="these tests run under nohup: a run ignores it",
+    ),
+)
 
 
 @pytest.fixture
@@ -41,9 +48,9 @@ def goes_on(work, out):
     assert [row["id"] for row in labels_of(out)] == [f"i{at}" for at in range(ROWS)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, HANGUP])
 def test_once(work, tmp_path, number):
-    """Ctrl+C or SIGTERM once: the calls in flight are finished and kept, and nothing is bought twice."""
+    """Ctrl+C, SIGTERM or the end of the terminal once: the calls in flight are finished and kept, and nothing is bought twice."""
     for at in range(POINTS):
         out, before = tmp_path / f"r{at}", work.answers_sent()
         process = work.start(out)

@@ -11,6 +11,7 @@ import math
 import re
 import subprocess
 import sys
+import time
 
 import msgspec
 import numpy as np
@@ -173,6 +174,12 @@ async def not_none(self, prompts):
     return [self.one(prompts[0]), *map(self.one, prompts[1:])]
 
 
+async def blocking(self, prompts):
+    """Answer from a client that knows nothing of the loop."""
+    time.sleep(1.5)  # noqa: ASYNC251 - that is what is wrong with it
+    return [self.one(prompt) for prompt in prompts]
+
+
 async def refusing(self, prompts):
     """Call the whole link unusable for one odd text."""
     if any("{" in prompt for prompt in prompts):
@@ -206,6 +213,7 @@ BROKEN = {
     "as many answers as it got prompts: 1 for 2": made(ask=one_short),
     "an empty list made it raise IndexError": made(ask=not_none),
     "template syntax made it raise LinkError": made(ask=refusing),
+    "ask holds up nothing else.* at test_check.py, line .*, in blocking": made(ask=blocking),
     "ask returns a sequence of answers: None": made(ask=lambda self, prompts: asyncio.sleep(0)),
     "lone surrogates made it raise UnicodeEncodeError": Choking(),
     "every answer is a Vote or a Failure: 'waste'": made(one=lambda self, prompt: "waste"),
@@ -215,6 +223,8 @@ BROKEN = {
     "a vote's logprobs are one per label: 1 for 2": said(logprobs=(-1.0,)),
     "a vote's logprobs are finite and at most 0, or None: 0.7": said(logprobs=(0.7, -1.0)),
     "a vote's logprobs are finite and at most 0, or None: -inf": said(logprobs=(-0.0, -math.inf)),
+    "a vote's label probabilities sum to at most 1: 1.7": said(logprobs=(-0.1, -0.2)),
+    "a vote's confidence has a source": said(confidence=0.5, source="none"),
     "a vote's bounds are one pair per label": said(lower=(0.5,), upper=(0.8,)),
     "a label's probability lies within its bounds: 0.778801 is not from 0.9 to 1.0": said(
         lower=(0.9, 0.0), upper=(1.0, 0.1)

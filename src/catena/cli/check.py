@@ -175,7 +175,7 @@ def _lines(link: dict[str, Any]) -> list[str]:
         said = said.removeprefix(own)
     speed = f" in {link['latency_ms']:,.0f} ms" if link["latency_ms"] else ""
     lines = [
-        f"{'ok ' if link['answered'] else 'BAD'} {name} ({link['kind']}, {link['model']}): {said}{speed}"
+        f"{'ok ' if link['answered'] else 'BAD'} {name} ({', '.join(filter(None, (link['kind'], link['model'])))}): {said}{speed}"
     ]
     can = [f"confidence: {link['confidence']}"] if link["label"] is not None else []
     if "batch" in link and link["kind"] != "human":

@@ -66,16 +66,29 @@ class Output:
         """Print the JSON document, if JSON was asked for. NaN and infinities become null."""
         if self.json and not self.answered:
             self.answered = True
-            document = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+            try:
+                encoded = msgspec.json.encode(value)
+            except UnicodeEncodeError:  # a path need not be Unicode
+                encoded = msgspec.json.encode(_unicode(msgspec.to_builtins(value)))
+            document = msgspec.json.format(encoded, indent=2).decode()
             self._stdout.write(document + "\n")
             self._stdout.flush()
 
     def error(self, line: str, code: int) -> int:
         """Say why the command failed, and return its exit code."""
-        line = " ".join(line.split()).encode(errors="backslashreplace").decode()  # a path need not be Unicode
+        line = _unicode(" ".join(line.split()))
         self.warn(line)
         self.result({"error": line, "exit_code": code})
         return code
+
+
+def _unicode(value: Any) -> Any:
+    """Return plain data in which every text has a form that can be written: a byte that is none becomes its number."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_unicode(key): _unicode(each) for key, each in value.items()}
+    return [_unicode(each) for each in value] if isinstance(value, list) else value
 
 
 def _whole(console: Any, line: str) -> bool:

@@ -77,7 +77,9 @@ class Watcher:
             for link, rate in zip(progress.links, self._rates(), strict=True)
         ]
         spent = progress.capped or money(sum(link.cost_usd for link in progress.links))
-        return f"{'; '.join(parts)}; spent {spent}; {clock(self._left())} left"
+        left = self._left()
+        more = "" if left is None else f"; {clock(left)} left"
+        return f"{'; '.join(parts)}; spent {spent}{more}"
 
     def _table(self) -> Table:
         self._look()

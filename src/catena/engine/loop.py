@@ -31,10 +31,13 @@ def run_async(work: Any) -> None:
 
 @contextlib.contextmanager
 def signals(stop: Callable[[str], None]) -> Iterator[None]:
-    """Let Ctrl+C and SIGTERM stop the run gently, the second time at once."""
+    """Let Ctrl+C, SIGTERM and a terminal that closes stop the run gently, the second time at once."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     names = {signal.SIGINT: "Ctrl+C", signal.SIGTERM: "SIGTERM"}
+    closed = getattr(signal, "SIGHUP", None)  # not on Windows
+    if closed and signal.getsignal(closed) != signal.SIG_IGN:  # as nohup has it
+        names[closed] = "the end of its terminal (SIGHUP)"
 
     def handle(number: signal.Signals) -> None:
         try:

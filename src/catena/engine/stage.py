@@ -25,6 +25,7 @@ __all__ = ["Board", "Stage"]
 
 BLOCK = 128
 LACKS = {
+    "code_logprobs": "has answers that are no code, or come without log-probabilities",
     "verbalised": "names no probability beside some of its labels",
     "recorded": "has votes without a recorded confidence",
 }
@@ -296,7 +297,7 @@ def _without_confidence(link: Link) -> str:
     lacks = LACKS.get(source, "gives no log-probabilities")
     way = (
         "; `confidence: auto` finds a way to one"
-        if link.capabilities.endpoint and source not in LACKS
+        if link.capabilities.endpoint and source not in {"verbalised", "recorded"}
         else ""
     )
     return f"link '{link.name}' {lacks}: such votes have no confidence and rank lowest{way}."

@@ -149,33 +149,41 @@ def _unused(ledger: Ledger, votes: RunVotes, decision: Decision) -> float:
 def _dearest(ledger: Ledger, links: list[dict[str, Any]], n: int) -> dict[str, Any] | None:
     """Return the link that costs most per item, and what labelling all items with it would have cost.
 
-    By all that it was ever asked, in this decision or an earlier one. Where it saw some of the items only, the others' costs
-    are foretold (see `alone`), with the 90 % interval that a mean over so many would have: no narrower than it is. Rows
-    that share a vote share its cost, seen or foretold.
+    By all that it has said about the items as they are asked now, in this decision or an earlier one. Where it saw some of
+    the items only, the others' costs are foretold (see `alone`), with the 90 % interval that a mean over so many would
+    have: no narrower than it is. Rows that share a vote share its cost, seen or foretold.
     """
     numbers = {link["link"]: ledger.links()[link["link"]][0] for link in links if link["cost_usd"]}
+    costs = {name: ledger.scored(number, 0, n)[1] for name, number in numbers.items()}
     asked = {name: ledger.asked_count(number)[0] for name, number in numbers.items()}
-    spent = {link["link"]: link["cost_usd"] for link in links}
-    would = {name: spent[name] for name in numbers if asked[name] == n}
+    paid = {name: _paid(ledger, number, costs[name]) for name, number in numbers.items()}
+    would = {name: paid[name] for name in numbers if asked[name] == n}
     partly = [name for name in numbers if 0 < asked[name] < n]
     if partly:
-        known = np.stack([ledger.lengths(n), *[ledger.scored(numbers[name], 0, n)[1] for name in would]])
+        known = np.stack([ledger.lengths(n), *[costs[name] for name in would]])
         known = known[~np.isnan(known).any(1)]
         for name in partly:
-            cost = ledger.scored(numbers[name], 0, n)[1]
-            whole, seen = cost_alone(cost, known), float(np.nansum(cost))
-            would[name] = spent[name] * whole / seen if whole and seen > 0 else spent[name] / asked[name] * n
+            whole, seen = cost_alone(costs[name], known), float(np.nansum(costs[name]))
+            would[name] = paid[name] * whole / seen if whole and seen > 0 else paid[name] / asked[name] * n
     if not would:
         return None
     dearest = max(would, key=would.__getitem__)
     alone = float(would[dearest])
-    return {"link": dearest, "cost_usd": alone, **_within(ledger, dearest, alone, n)}
+    return {"link": dearest, "cost_usd": alone, **_within(costs[dearest], alone, n)}
 
 
-def _within(ledger: Ledger, link: str, would: float, n: int) -> dict[str, float]:
+def _paid(ledger: Ledger, link: int, cost: NDArray[np.float64]) -> float:
+    """Return what the votes cost that rows have now, each once: those of earlier questions are kept, and were paid, too."""
+    spent, seen = ledger.spent(link)["cost_usd"] or 0.0, float(np.nansum(cost))
+    if np.isclose(spent, seen, rtol=1e-9):
+        return float(spent)
+    answers = ledger.answers(link)
+    return sum(answer.usage.cost_usd or 0.0 for _, _, answer, first in answers if first)
+
+
+def _within(cost: NDArray[np.float64], would: float, n: int) -> dict[str, float]:
     """Return the ends of the 90 % interval of what a link would have cost on all n items, as its costs on some are spread."""
-    paid = ledger.scored(ledger.links()[link][0], 0, n)[1]
-    paid = paid[~np.isnan(paid)]
+    paid = cost[~np.isnan(cost)]
     spread = float(paid.std() / paid.mean()) if len(paid) and paid.mean() > 0 else 0.0
     off = LEVEL * spread * np.sqrt(max(1 / max(len(paid), 1) - 1 / n, 0.0))
     return {"cost_usd_low": float(would * max(1 - off, 0.0)), "cost_usd_high": float(would * (1 + off))}

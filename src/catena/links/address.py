@@ -19,6 +19,7 @@ SHORTEST_KEY = 8  # shorter ones are stand-ins such as `none`, which are words t
 CARRIES_A_KEY = re.compile(r"key|token|secret|auth|cookie|passw|signature|^sig$|^code$", re.IGNORECASE)
 NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
+PAGES = ("/chat/completions", "/completions", "/messages", "/responses")
 OWN = frozenset({"content-type", "content-length", "host", "transfer-encoding", "connection"})
 
 
@@ -82,6 +83,11 @@ def _check_url(url: str, example: str, where: str) -> None:
         raise TaskError(
             f"{where}: base_url: what follows the ? or # does not go there.",
             "Write it as query: {NAME: VALUE}, a key as query: {NAME: $VARIABLE}.",
+        )
+    if page := next((each for each in PAGES if parts.path.rstrip("/").endswith(each)), None):
+        raise TaskError(
+            f"{where}: base_url: it ends with {page}, which is put behind it.",
+            f"Leave that out, as in {example}",
         )
     if parts.scheme not in {"http", "https"} or not parts.netloc:
         raise TaskError(f"{where}: base_url: '{url}' is not an http address.", f"For example {example}")

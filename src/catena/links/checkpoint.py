@@ -149,6 +149,8 @@ class Checkpoint:
 
     def _refuse_pickles(self) -> None:
         folder = Path(self._source.model)
+        if self._source.model.startswith(("/", "./", "../", "~")) and not folder.is_dir():
+            raise LinkError(f"{self._where}: there is no folder {folder}.", "Check the link's model.")
         if folder.is_dir() and not any(folder.glob("*.safetensors")):
             raise LinkError(f"{self._where}: the folder {folder} has no safetensors weights.", CONVERT)
 

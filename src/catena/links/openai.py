@@ -24,7 +24,7 @@ from catena.links.samples import Sampler
 from catena.links.scoring import SOURCES, Scoring, ServerScorer
 from catena.links.thinking import Read, Said, Thinker, in_two_turns, thoughts_of
 from catena.links.verbalised import read_verbalised, verbalising
-from catena.links.wire import Choice, Completion, bad_body
+from catena.links.wire import Choice, Completion, bad_body, read_completion
 from catena.task import LinkSpec, TaskSpec
 from catena.types import Answer, Failure, Item, Rate, Usage, Vote, together
 
@@ -327,7 +327,7 @@ class OpenAILink:
 def _opened(body: bytes, latency: float) -> tuple[Completion, Choice, str] | Failure:
     """Return an answer's body, its choice and what that says."""
     try:
-        completion = _decode(body)
+        completion = read_completion(body)
         choice = completion.choices[0]
     except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
         return bad_body(error, body, latency)
@@ -346,4 +346,3 @@ def _headers(key: str) -> dict[str, str]:
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Completion).decode

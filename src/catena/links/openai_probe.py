@@ -11,7 +11,7 @@ from catena.errors import LinkError
 from catena.links.client import Client
 from catena.links.price import Price
 from catena.links.probe import Probe, tokens_in
-from catena.links.wire import Choice, Completion
+from catena.links.wire import Choice, read_completion
 from catena.types import Failure
 
 __all__ = ["OpenAIProbe", "tokenizer_of"]
@@ -139,7 +139,7 @@ class OpenAIProbe:
                 self._refused = error.message
             return None
         try:
-            completion = _decode(reply.body)
+            completion = read_completion(reply.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._refused = "not a chat completion"
             return None
@@ -206,5 +206,4 @@ def _with_room(body: dict[str, Any], tokens: int) -> dict[str, Any]:
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Completion).decode
 _decode_tokens = msgspec.json.Decoder(Tokenised).decode

@@ -17,7 +17,7 @@ from catena.confidence.scores import FLOOR
 from catena.errors import LinkError
 from catena.links.likelihood import LIKELIHOOD, Likely, Scored, label_logprob, vote_of
 from catena.links.reading import abstained
-from catena.links.wire import Completion, Count, bad_body
+from catena.links.wire import Completion, Count, Tokens, bad_body
 from catena.types import Answer, Failure, Usage, Vote, together
 
 __all__ = ["SOURCES", "Scoring", "ServerScorer", "read_choice", "read_first_token"]
@@ -155,10 +155,14 @@ class ServerScorer:
         criteria = {label: self._described.get(label) or None for label in self._answers}
         choice = {"type": "choice", "instructions": CHOOSE, "criteria": criteria}
         body = {"model": asked["model"], "state": state, "questions": {"label": choice}}
-        answer = await self._send(
-            "/systemone", body, lambda raw, latency: read_choice(raw, latency, self._answers)
-        )
-        return self._without(answer)
+        return self._without(await self._send("/systemone", body, self._chosen))
+
+    def _chosen(self, raw: bytes, latency: float) -> Answer:
+        answer = read_choice(raw, latency, self._answers)
+        used = answer.usage
+        tokens = Tokens(prompt_tokens=used.prompt_tokens, completion_tokens=used.completion_tokens)
+        priced = self._usage(Completion([], usage_=tokens), latency)
+        return msgspec.structs.replace(answer, usage=priced)
 
     def _read(self, raw: bytes, latency: float, score: Callable[[Likely], Answer]) -> Answer:
         try:

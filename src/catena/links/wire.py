@@ -1,6 +1,7 @@
 """The shapes of OpenAI-compatible answers, as loose as real servers are."""
 
 import json
+import math
 from typing import Annotated, Any
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from catena.links.refusal import error_in_answer, one_line
 from catena.types import Failure, Usage
 
-__all__ = ["Choice", "Completion", "Count", "bad_body"]
+__all__ = ["Choice", "Completion", "Count", "Tokens", "bad_body", "read_completion"]
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
@@ -151,6 +152,7 @@ class Tokens(msgspec.Struct, gc=False):
 
 
 NO_TOKENS = Tokens()
+IMPOSSIBLE = -9999.0  # as vLLM has it
 
 
 class Completion(msgspec.Struct, gc=False):
@@ -171,6 +173,56 @@ class Completion(msgspec.Struct, gc=False):
         """The model that answered, as the server names it."""
         parts = (self.model, self.system_fingerprint)
         return " ".join(part for part in parts if part)
+
+
+def read_completion(body: bytes) -> Completion:
+    """Return a whole answer body.
+
+    Servers give a token of probability 0 the logarithm `-Infinity`, which is no JSON, or null in its place; nothing else of
+    such an answer is wrong.
+
+    Raises:
+        msgspec.DecodeError: It is no chat completion. Likewise a UnicodeDecodeError and a RecursionError.
+    """
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if (mended := _mended(body)) is None:
+            raise
+        return _decode(mended)
+
+
+def _mended(body: bytes) -> bytes | None:
+    """Return a body whose log-probabilities are numbers; None where that is not what is wrong with it."""
+    try:
+        said = json.loads(body)
+        parts = [choice.get("logprobs") for choice in said["choices"]]
+        mended = [_mend(part) for part in parts if isinstance(part, dict)]
+        return msgspec.json.encode(said) if any(mended) else None
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _mend(logprobs: dict[str, Any]) -> bool:
+    """Put numbers in the place of infinities; leave out what tells nothing. Tell whether there was any of them."""
+    content = logprobs.get("content") or []
+    if any(not _is_number(token["logprob"]) for token in content):
+        logprobs["content"] = None  # the very token that was said has none
+        return True
+    found = False
+    for token in content:
+        listed = token.get("top_logprobs") or []
+        for each in listed:
+            if each["logprob"] == -math.inf:
+                each["logprob"], found = IMPOSSIBLE, True
+        kept = [each for each in listed if _is_number(each["logprob"])]
+        found |= len(kept) < len(listed)
+        token["top_logprobs"] = kept
+    return found
+
+
+def _is_number(logprob: Any) -> bool:
+    return isinstance(logprob, int | float) and math.isfinite(logprob)
 
 
 def as_bytes(values: list[int] | None) -> bytes | None:
@@ -195,3 +247,6 @@ def bad_body(error: Exception, body: bytes, latency: float) -> Failure:
     shown = one_line(body[:80].decode(errors="replace"))
     message = f"not a chat completion ({error}): {shown!r}"
     return Failure("bad_body", message, retryable=True, usage=usage, charged=True)
+
+
+_decode = msgspec.json.Decoder(Completion).decode

@@ -23,7 +23,10 @@ GIVEN = frozenset({"text", "labels", "question", "row", "examples", "abstain"})
 
 MADE_UP = ("\ue000", "\ue001")
 """Texts that no template holds and that begin differently."""
-CLOSING = re.compile(r"<\s*/\s*(text)", re.IGNORECASE)
+TURNS = re.compile(
+    r"<(?=[|\uff5c][^<>\n]{1,40}[|\uff5c]>)|<(?=/?(?:s|bos|eos|start_of_turn|end_of_turn)>)|\[(?=/?INST\])"
+)
+"""Names of the tokens that end a turn, of ChatML, Llama, Mistral, Gemma and DeepSeek: servers read them in a text, too."""
 
 
 class Prompter:
@@ -199,9 +202,16 @@ def _said(error: Exception) -> str:
     return str(error).rstrip(".")
 
 
-def fence(text: str) -> str:
-    """Keep a text from closing the tag that it stands in."""
-    return CLOSING.sub(r"<\\/\1", text)
+def fence(text: str, tag: str = "text") -> str:
+    """Keep a text from closing the tag that it stands in, and from ending its turn."""
+    if "<" not in text and "[" not in text:
+        return text
+    return TURNS.sub(r"\g<0>\\", _closing(tag).sub(r"<\\/\1", text))
+
+
+@lru_cache
+def _closing(tag: str) -> re.Pattern[str]:
+    return re.compile(rf"<\s*/\s*({re.escape(tag)})", re.IGNORECASE)
 
 
 @lru_cache

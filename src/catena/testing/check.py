@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from catena.errors import CatenaError, DataError, InputError
+from catena.testing.blocking import Stalls, watching
 from catena.testing.promises import BrokenContract, Promises, is_count, shown, told
 from catena.types import Answer, Capabilities, Failure, Item, Link
 
@@ -58,10 +59,13 @@ class _LinkCheck(Promises):
         prompts = self.prompts()
         try:
             self.ready()
-            alone = await self.alone(prompts)
-            await self.none()
-            await self.batches(prompts, alone)
-            await self.odd()
+            async with watching() as stalls:
+                alone = await self.alone(prompts)
+                self.loop(stalls)
+                await self.none()
+                await self.batches(prompts, alone)
+                await self.odd()
+            self.loop(stalls)
         except BaseException:
             with contextlib.suppress(Exception):  # what came first is the finding
                 await self.link.close()
@@ -175,6 +179,11 @@ class _LinkCheck(Promises):
         for prompt, answer in zip(prompts, answers, strict=True):
             self.answer(answer, prompt)
         return list(answers)
+
+    def loop(self, stalls: Stalls) -> None:
+        promise = "ask holds up nothing else, as all links share one event loop"
+        for place in stalls.places:
+            self.broken(promise, f"it stood still for a second at {place}")
 
     async def alone(self, prompts: Sequence[str]) -> list[Answer]:
         """Ask about each prompt alone, as many at a time as the link allows."""

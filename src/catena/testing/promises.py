@@ -9,6 +9,7 @@ from catena.types import REASONS, Failure, Link, Usage, Vote
 __all__ = ["BrokenContract", "Promises", "is_count", "shown", "told"]
 
 ROUNDING = 1e-6
+MOST_OVER = 1e-3  # log-probabilities of half precision sum to no more
 SHOWN = 100
 
 
@@ -99,6 +100,11 @@ class Promises:
         self.value(
             isinstance(vote.source, str) and bool(vote.source), "a vote's source is named", vote.source
         )
+        self.need(
+            vote.confidence is None or vote.source != "none",
+            "a vote's confidence has a source",
+            f"{vote.confidence} has the source 'none'",
+        )
         logprobs: object = vote.logprobs
         if logprobs is None:
             return
@@ -115,7 +121,8 @@ class Promises:
                 "a vote's logprobs are finite and at most 0, or None",
                 each,
             )
-
+        mass = sum(math.exp(each) for each in logprobs if each is not None)
+        self.need(mass <= 1 + MOST_OVER, "a vote's label probabilities sum to at most 1", f"{mass:.6g}")
         self.bounds(vote)
 
     def bounds(self, vote: Vote) -> None:
