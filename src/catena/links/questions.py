@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from catena.links.beginnings import Beginnings
 from catena.links.chat import Chat
 from catena.links.checkpoint import Checkpoint
 from catena.links.label_tokens import Continuations, LabelTokens, Spellings, Tokens
+from catena.links.shared_parts import SharedParts
 from catena.types import Failure
 
 __all__ = ["Question", "Questions"]
@@ -43,7 +43,7 @@ class Questions:
         )
         self.ends = self._chat.ends
         self._context = context or checkpoint.context()
-        self._beginnings = Beginnings(self._ids)
+        self._parts = SharedParts(self._ids)
         self._tokens = LabelTokens(labels, spellings, self._encode, where)
         self._alone = self._tokens.alone() if checkpoint.seq2seq else None
         begin = checkpoint.tokenizer.bos_token_id
@@ -58,7 +58,7 @@ class Questions:
             rows = self._checkpoint.tokenizer(texts, verbose=False)["input_ids"]
             return [(tuple(row), self._alone) for row in rows]
         texts = [self._chat.text(prompt) for prompt in prompts]
-        rows = self._beginnings.read(texts)
+        rows = self._parts.read(texts)
         read = [self._tokens.after(text, ids) for text, ids in zip(texts, rows, strict=True)]
         return [(ids or self._nothing, behind) for ids, behind in read]
 
