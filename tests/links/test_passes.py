@@ -13,7 +13,7 @@ import pytest
 
 from catena.errors import LinkError
 from catena.links.label_tokens import Continuations
-from catena.links.passes import Passes
+from catena.links.passes import Passes, in_cache
 from tiny_models import byte_tokenizer, made_model
 
 pytestmark = pytest.mark.skipif(
@@ -148,6 +148,20 @@ def test_memory_that_really_runs_out(tmp_path):
     )
     assert found.returncode == 0, found.stderr
     assert "halved" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("width", "device", "wanted"),
+    [(64, "cpu", 8192), (512, "cpu", 3072), (4096, "cpu", 2048), (4096, "meta", 8192)],
+)
+def test_passes_that_the_cache_holds(width, device, wanted):
+    """On the processor a wide model has fewer tokens in a pass, to a limit; elsewhere as many as are allowed."""
+    import torch
+
+    model = torch.nn.Embedding(2, width, device=device)
+    model.device, model.get_input_embeddings = torch.device(device), lambda: model
+    assert in_cache(model, 8192) == wanted
+    assert in_cache(model, 100) == 100
 
 
 FREED = """

@@ -19,9 +19,11 @@ from catena.links.label_tokens import Continuations, Tokens
 from catena.types import Failure
 from catena.vectors.lengths import even_batches
 
-__all__ = ["Passes", "at_once", "free", "keep_freed"]
+__all__ = ["Passes", "at_once", "free", "in_cache", "keep_freed"]
 
 LARGEST_KEPT = (32 << 20) - (1 << 16)  # bytes; glibc's most, less what it adds
+FLOATS_IN_CACHE = 3 << 19  # of one layer's output; passes of wide models are faster then
+LEAST_IN_CACHE = 2048  # tokens; with fewer, reading the weights takes longer than is gained
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 Scores = NDArray[np.float64]
@@ -117,6 +119,14 @@ def at_once(model: Any) -> int:
     import torch  # noqa: PLC0415 - heavy
 
     return 2 if model.device.type == "cpu" and torch.get_num_threads() > 1 else 1
+
+
+def in_cache(model: Any, tokens: int) -> int:
+    """Return how many tokens a pass should have at most: on the processor, those whose states its cache holds."""
+    if model.device.type != "cpu":
+        return tokens
+    width = int(model.get_input_embeddings().weight.shape[1])
+    return min(tokens, max(LEAST_IN_CACHE, FLOATS_IN_CACHE // width))
 
 
 def keep_freed() -> None:
