@@ -2,7 +2,8 @@
 
 python bench/transformers_link.py [--only 2x64] [--prompts 512] [--rounds 3] [--threads 2]
 
-That link (package chain-ensembles 0.1.0, written anew here) fills in the chat template, generates one token, takes the
+That link (package chain-ensembles 0.1.0, written anew here; beside the package itself, on the same model and in turn, it
+took 4.54 ms of the processor for a prompt where the package took 4.57) fills in the chat template, generates one token, takes the
 softmax of its logits and reads off the first token of each label. It scores one token per label where ours scores all and
 the end. Both get the same prompts, from the default template, and run the same random weights in float32 on the same
 threads, in turn: one way, the other, one way, the other. The tokenizer knows the words of the prompts, as one of a real

@@ -4,7 +4,7 @@ import pytest
 
 from catena.errors import LinkError
 from catena.links.label_tokens import LabelTokens, Tree, common, spelled
-from catena.vectors.lengths import batches
+from catena.vectors.lengths import batches, even_batches
 
 
 def words(text):
@@ -100,3 +100,33 @@ def test_batches():
     assert found == [[1, 3, 4], [0], [2], [5]]
     for batch in found:
         assert len(batch) == 1 or (len(batch) <= 3 and len(batch) * max(lengths[at] for at in batch) <= 10)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_even_batches(at_once):
+    """No batch is a small remainder: they are as few as the limits allow, or one more, longest texts first."""
+    lengths = [150 + at % 7 for at in range(256)]
+    found = even_batches(lengths, 4096, None, at_once)
+    assert sorted(at for batch in found for at in batch) == list(range(256))
+    fewest = len(list(batches(lengths, 4096)))
+    assert (fewest, len(found)) == (10, 10)
+    tokens = [len(batch) * max(lengths[at] for at in batch) for batch in found]
+    assert max(tokens) <= 4096
+    assert max(tokens) - min(tokens) < 500
+    assert [max(lengths[at] for at in batch) for batch in found] == sorted(
+        (max(lengths[at] for at in batch) for batch in found), reverse=True
+    )
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(4, 1), (11, 2), (25, 4), (41, 6)])
+def test_batches_for_two_at_once(count, wanted):
+    """Of several batches there is an even number, so that nobody waits for the last; a single one stays whole."""
+    found = even_batches([10] * count, 100, None, 2)
+    assert len(found) == wanted
+    assert max(map(len, found)) - min(map(len, found)) <= max(map(len, found)) // 2 + 1
+
+
+def test_even_batches_keep_the_limits():
+    """A text beyond the limit is alone and makes the others' batches no smaller; no batch has more rows than it may."""
+    assert even_batches([5, 900, 5, 5, 5], 20, None, 2) == [[1], [0, 2, 3, 4]]
+    assert [len(batch) for batch in even_batches([5] * 12, 1000, 5)] == [4, 4, 4]

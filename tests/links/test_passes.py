@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 from catena.errors import LinkError
 from catena.links.label_tokens import Continuations
-from catena.links.passes import Passes
+from catena.links.passes import Passes, in_cache
 from tiny_models import byte_tokenizer, made_model
 
 pytestmark = pytest.mark.skipif(
@@ -147,3 +148,46 @@ def test_memory_that_really_runs_out(tmp_path):
     )
     assert found.returncode == 0, found.stderr
     assert "halved" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("width", "device", "wanted"),
+    [(64, "cpu", 8192), (512, "cpu", 3072), (4096, "cpu", 2048), (4096, "meta", 8192)],
+)
+def test_passes_that_the_cache_holds(width, device, wanted):
+    """On the processor a wide model has fewer tokens in a pass, to a limit; elsewhere as many as are allowed."""
+    import torch
+
+    model = torch.nn.Embedding(2, width, device=device)
+    model.device, model.get_input_embeddings = torch.device(device), lambda: model
+    assert in_cache(model, 8192) == wanted
+    assert in_cache(model, 100) == 100
+
+
+FREED = """
+import resource, sys
+import torch
+from catena.links.passes import keep_freed
+
+def pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    some = [torch.empty(10 << 20, dtype=torch.uint8).fill_(1) for _ in range(5)]
+    del some
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+if sys.argv[1] == "kept":
+    keep_freed()
+pages()
+print(pages())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory in other ways")
+def test_what_tensors_free_is_kept():
+    """The memory of one pass's tensors is there for the next; by itself the C library would get it anew, page by page."""
+    pages = {
+        way: int(subprocess.run([sys.executable, "-c", FREED, way], capture_output=True, check=True).stdout)
+        for way in ("kept", "as it is")
+    }
+    assert pages["kept"] < 100
+    assert pages["as it is"] > 5 * 10 * 256 / 2

@@ -52,20 +52,23 @@ class KeyValues:
         return self._layers[layer].keys, self._layers[layer].values
 
     def _write(self, at: int, new: tuple[Any, ...]) -> None:
-        from transformers.cache_utils import DynamicLayer  # noqa: PLC0415 - heavy
-
-        while len(self._layers) <= at:
-            self._layers.append(DynamicLayer())
         if at not in self._all:
-            self._layers[at].lazy_initialization(*new)
-            shapes = [(*each.shape[:-2], self._room, each.shape[-1]) for each in new]
-            self._all[at] = tuple(each.new_empty(shape) for each, shape in zip(new, shapes, strict=True))
-            self._show(at, 0)
+            self._begin_layer(at, new)
         start = self._layers[at].keys.shape[-2]
         end = start + new[0].shape[-2]
         for room, each in zip(self._all[at], new, strict=True):
             room[..., start:end, :] = each
         self._show(at, end)
+
+    def _begin_layer(self, at: int, new: tuple[Any, ...]) -> None:
+        from transformers.cache_utils import DynamicLayer  # noqa: PLC0415 - heavy
+
+        while len(self._layers) <= at:
+            self._layers.append(DynamicLayer())
+        self._layers[at].lazy_initialization(*new)
+        shapes = [(*each.shape[:-2], self._room, each.shape[-1]) for each in new]
+        self._all[at] = tuple(each.new_empty(shape) for each, shape in zip(new, shapes, strict=True))
+        self._show(at, 0)
 
     def _show(self, at: int, length: int) -> None:
         layer = self._layers[at]

@@ -178,6 +178,7 @@ def _logprobs(logits: Any, places: list[int], tokens: list[int]) -> Floats:
     import torch  # noqa: PLC0415 - heavy
 
     rows = max(1, LOGITS_IN_CACHE // logits[0].numel())
-    some = [each.float().log_softmax(-1)[:, places, tokens] for each in logits.split(rows)]
+    at = torch.tensor(places), torch.tensor(tokens)
+    some = [each.float().log_softmax(-1)[:, *at] for each in logits.split(rows)]
     found: Floats = torch.cat(some).clamp(min=LEAST_STEP).cpu().double().numpy()
     return found

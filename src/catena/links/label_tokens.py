@@ -155,7 +155,7 @@ def spelled(label: str, spellings: Spellings, *, spaced: bool) -> list[str]:
     return list(dict.fromkeys(forms if spaced else [*forms, *(f" {form}" for form in forms)]))
 
 
-def common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many first tokens two sequences share."""
+def common(one: Sequence[object], other: Sequence[object]) -> int:
+    """Return how many first tokens, or characters, two sequences share."""
     most = min(len(one), len(other))
     return next((at for at in range(most) if one[at] != other[at]), most)

@@ -17,10 +17,13 @@ from catena.errors import LinkError
 from catena.links.label_scores import Scorer
 from catena.links.label_tokens import Continuations, Tokens
 from catena.types import Failure
-from catena.vectors.lengths import batches
+from catena.vectors.lengths import even_batches
 
-__all__ = ["Passes", "at_once", "free"]
+__all__ = ["Passes", "at_once", "free", "in_cache", "keep_freed"]
 
+LARGEST_KEPT = (32 << 20) - (1 << 16)  # bytes; glibc's most, less what it adds
+FLOATS_IN_CACHE = 3 << 19  # of one layer's output; passes of wide models are faster then
+LEAST_IN_CACHE = 2048  # tokens; with fewer, reading the weights takes longer than is gained
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 Scores = NDArray[np.float64]
@@ -32,7 +35,7 @@ class Passes:
     Args:
         scorer: The model.
         ends: The tokens that end a label.
-        tokens: Most tokens at a time to begin with; what was too much once is not tried again.
+        tokens: Most tokens in a pass to begin with; what was too much once is not tried again.
         rows: Most prompts in a pass.
         where: Begins the message of an error.
         at_once: How many passes may run at the same time.
@@ -44,7 +47,7 @@ class Passes:
         self._scorer = scorer
         self._ends = ends
         self._at_once = at_once
-        self._tokens = max(1, tokens // at_once)
+        self._tokens = tokens
         self._rows = rows
         self._where = where
 
@@ -58,7 +61,8 @@ class Passes:
         added = sum(map(len, behind.sequences))
         while todo := [at for at, each in enumerate(found) if each is None]:
             lengths = [len(prompts[at]) + added for at in todo]
-            todo_in = [[todo[n] for n in batch] for batch in batches(lengths, self._tokens, self._rows)]
+            even = even_batches(lengths, self._tokens, self._rows, self._at_once)
+            todo_in = [[todo[n] for n in batch] for batch in even]
             asked = [[prompts[at] for at in places] for places in todo_in]
             for places, scores in zip(todo_in, self._each(asked, behind), strict=False):
                 if scores is None and (len(places) > 1 or self._at_once > 1):
@@ -115,6 +119,25 @@ def at_once(model: Any) -> int:
     import torch  # noqa: PLC0415 - heavy
 
     return 2 if model.device.type == "cpu" and torch.get_num_threads() > 1 else 1
+
+
+def in_cache(model: Any, tokens: int) -> int:
+    """Return how many tokens a pass should have at most: on the processor, those whose states its cache holds."""
+    if model.device.type != "cpu":
+        return tokens
+    width = int(model.get_input_embeddings().weight.shape[1])
+    return min(tokens, max(LEAST_IN_CACHE, FLOATS_IN_CACHE // width))
+
+
+def keep_freed() -> None:
+    """Let the C library keep what one tensor frees for the next, up to 64 MB a thread.
+
+    By itself it gives large blocks back to the system, which zeroes them page by page before they come again: a tenth of a small
+    model's time. glibc keeps what is smaller than the largest block that was ever freed (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    import torch  # noqa: PLC0415 - heavy
+
+    torch.empty(LARGEST_KEPT, dtype=torch.uint8)
 
 
 def free() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from catena.links.chat import Chat
 from catena.links.checkpoint import Checkpoint
 from catena.links.label_tokens import Continuations, LabelTokens, Spellings, Tokens
+from catena.links.shared_parts import SharedParts
 from catena.types import Failure
 
 __all__ = ["Question", "Questions"]
@@ -42,6 +43,7 @@ class Questions:
         )
         self.ends = self._chat.ends
         self._context = context or checkpoint.context()
+        self._parts = SharedParts(self._ids)
         self._tokens = LabelTokens(labels, spellings, self._encode, where)
         self._alone = self._tokens.alone() if checkpoint.seq2seq else None
         begin = checkpoint.tokenizer.bos_token_id
@@ -56,7 +58,8 @@ class Questions:
             rows = self._checkpoint.tokenizer(texts, verbose=False)["input_ids"]
             return [(tuple(row), self._alone) for row in rows]
         texts = [self._chat.text(prompt) for prompt in prompts]
-        read = [self._tokens.after(text, ids) for text, ids in zip(texts, self._ids(texts), strict=True)]
+        rows = self._parts.read(texts)
+        read = [self._tokens.after(text, ids) for text, ids in zip(texts, rows, strict=True)]
         return [(ids or self._nothing, behind) for ids, behind in read]
 
     def too_long(self, question: Question) -> Failure | None:
@@ -71,11 +74,11 @@ class Questions:
 
     def _encode(self, text: str) -> Tokens:
         if not self._checkpoint.seq2seq:
-            return self._ids([text])[0]
+            return self._ids([text], False)[0]
         return self._open(self._checkpoint.tokenizer(text_target=text, verbose=False)["input_ids"])
 
-    def _ids(self, texts: Sequence[str]) -> list[Tokens]:
-        special = not self._chat.templated  # a template writes them itself
+    def _ids(self, texts: Sequence[str], begun: bool) -> list[Tokens]:
+        special = not self._chat.templated and not begun  # a template writes them itself
         rows = self._checkpoint.tokens(list(texts), special=special)
         return [self._open(row) if special else tuple(row) for row in rows]
 

@@ -19,7 +19,7 @@ from catena.links.decoders import CausalScorer
 from catena.links.identity import fingerprint
 from catena.links.label_scores import Seq2SeqScorer
 from catena.links.label_tokens import Continuations, Spellings
-from catena.links.passes import Passes, at_once, free
+from catena.links.passes import Passes, at_once, free, in_cache, keep_freed
 from catena.links.questions import Questions
 from catena.prompts import Prompter
 from catena.task import LinkSpec, TaskSpec, convert
@@ -44,7 +44,7 @@ class Settings(Source, frozen=True, kw_only=True, forbid_unknown_fields=True):
         spellings: `written` scores a label as the task has it; `common` also capitalised and after a space.
         context: Most tokens of a question and a label; what the model's files say unless said.
         batch: Most questions at a time.
-        pass_tokens: Most tokens at a time; fewer as soon as memory runs out.
+        pass_tokens: Most tokens in a pass; fewer for a wide model on the processor, and as soon as memory runs out.
     """
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
@@ -147,7 +147,9 @@ class TransformersLink:
                 scorer.try_on([prompt for prompt, _ in trials], trials[0][1].sequences, ends)
             alone = said.device_map is not None or said.quantization is not None  # their state is not for two
             together = 1 if alone else at_once(model)
-            self._passes = Passes(scorer, ends, said.pass_tokens, said.batch, self._where, together)
+            keep_freed()
+            tokens = in_cache(model, said.pass_tokens)
+            self._passes = Passes(scorer, ends, tokens, said.batch, self._where, together)
             self._model = self._checkpoint.identity(model)
         return self._passes
 
