@@ -29,8 +29,8 @@ Floats = NDArray[np.float64]
 MOST_LINKS = 3
 SPLITS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 LEAST_FORWARDED = 0.01
-HALVES = 40
-TRACKING = (0.4, 1.0)  # beyond these, 40 halves were unlucky
+HALVES = 24
+TRACKING = (0.4, 0.9)  # beyond these, 24 halves were unlucky
 
 
 @dataclass(frozen=True)
