@@ -2,7 +2,7 @@
 
 python bench/quality.py --recorded FOLDER [--seeds 20] [--sets mmlu,emotion,arena] [--agreement]
 python bench/quality.py --sets ladder,near-equal,heavy        worlds of bench/worlds.py; `worlds` takes all that the
-                                                              planner was made with in view, `unseen` all others
+                                                              planner was made with in view, `unseen` and `later` others
 
 FOLDER holds vote tables; CATENA_RECORDED names it too. Every seed draws a pilot (300 items, 100 of `arena`), plans on it
 for several budgets, and runs the plan on all other items; figures are accuracies there, as points against the set's
@@ -11,7 +11,9 @@ bench/rivals.py. Per budget:
 
 - spent, most: mean cost, and the worst of any seed against the budget.
 - covered, width: how often the 95 % interval held the accuracy, and how wide it is in points; off: expected less real.
-- single: how often the plan is one link. loss: how far it is below the best link of the budget, on average.
+- single: how often the plan is one link. loss: how far it is below the best link of the budget, on average: the one that
+  is best on the very items outside the pilot. known: how far below the one that is best on the pilot, of those that the
+  budget pays for there: what who takes no chain would take.
 
 With --agreement, plans without gold too: for agreement with the dearest link, beside BARGAIN where it is installed.
 """
@@ -34,7 +36,7 @@ from catena.evaluate.pilot import agreeing, choose_pilot, dearest, take
 from catena.evaluate.plan import Plan, Planner, held_out
 from catena.routing import ties
 from rivals import RIVALS, Rivals, bargain
-from worlds import UNSEEN, WORLDS, made
+from worlds import LATER, UNSEEN, WORLDS, made
 
 SETS = {
     "mmlu": ("llama3.1-405b", "300", (0.1, 0.25, 0.5, 0.75, 1.0)),
@@ -43,7 +45,8 @@ SETS = {
 }
 IN_WORLDS = (0.3, 0.7, 1.0, 1.5)
 TARGETS = (0.8, 0.9, 0.95)
-COLUMNS = ("budget", "plan", "se", *RIVALS, "spent", "most", "covered", "width", "off", "single", "loss")
+FIGURES = ("spent", "most", "covered", "width", "off", "single", "loss", "known")
+COLUMNS = ("budget", "plan", "se", *RIVALS, *FIGURES)
 AGREEMENT = ("target", "cost", "agreement", "met", "covered", "BARGAIN, cost", "agreement", "met")
 
 
@@ -72,10 +75,21 @@ class Bench:
             except InputError:  # too little for any link
                 continue
             seconds = time.perf_counter() - start
-            found.append({"budget": times, "seconds": seconds, **self._row(plan, rest, times)})
+            known = self._known(planner, rest, times)
+            found.append({"budget": times, "seconds": seconds, **self._row(plan, rest, times, known)})
         return found
 
-    def _row(self, plan: Plan, rest: np.ndarray, times: float) -> dict[str, float]:
+    def _known(self, planner: Planner, rest: np.ndarray, times: float) -> float:
+        """Return the accuracy on the rest of the link that is best on the pilot, of those that the budget pays for there."""
+        votes, cost = planner.pilot.votes, planner.paid.mean(1)
+        counted = (votes.label == votes.gold).mean(1)
+        within = cost <= times * cost[self.rivals.link] * (1 + 1e-9)
+        if not within.any():
+            return float("nan")
+        best = np.lexsort((cost, -np.where(within, counted, -1.0)))[0]
+        return float(self.rivals.right[best, rest].mean())
+
+    def _row(self, plan: Plan, rest: np.ndarray, times: float, known: float) -> dict[str, float]:
         _, _, did = held_out(plan, self.votes, self.words, rest)
         base = self.rivals.right[self.rivals.link, rest].mean()
         points = {name: 100 * (value - base) for name, value in self.rivals.worth(rest, times).items()}
@@ -89,6 +103,7 @@ class Bench:
             "off": 100 * (plan.found.accuracy - did["accuracy"]),
             "single": float(len(plan.planned.chain) == 1),
             "loss": points["best single"] - mine,
+            "known": 100 * (known - did["accuracy"]),
         }
 
     def agreed(self, seed: int, pilot: str) -> list[dict[str, float]]:
@@ -142,21 +157,21 @@ def shown(times: float, row: dict[str, float]) -> list[str]:
         f"{row['off']:+.2f}",
         f"{row['single']:.0%}",
         f"{row['loss']:+.2f}",
+        f"{row['known']:+.2f}",
     ]
-    return [cell.replace("nan%", "-") for cell in cells]
+    return [cell.replace("nan%", "-").replace("+nan", "-") for cell in cells]
 
 
 def report(name: str, folder: Path | None, seeds: int, *, agreement: bool) -> None:
     """Print the table of one set or world."""
     from recorded import table
 
-    if name in WORLDS or name in UNSEEN:
-        world = WORLDS.get(name) or UNSEEN[name]
+    if world := {**WORLDS, **UNSEEN, **LATER}.get(name):
         benches = (Bench(*made(world, seed), world.link) for seed in range(seeds))
-        pilot, budgets = "300", IN_WORLDS
+        pilot, budgets = str(world.pilot), IN_WORLDS
     else:
         if name not in SETS or folder is None:
-            known = ", ".join([*SETS, *WORLDS, *UNSEEN])
+            known = ", ".join([*SETS, *WORLDS, *UNSEEN, *LATER])
             raise InputError(f"--sets {name}: no such set, or no --recorded FOLDER.", f"There are {known}.")
         link, pilot, budgets = SETS[name]
         votes = read_votes(folder / name)
@@ -217,7 +232,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = None if given.recorded is None else Path(given.recorded)
     try:
-        groups = {"worlds": WORLDS, "unseen": UNSEEN}
+        groups = {"worlds": WORLDS, "unseen": UNSEEN, "later": LATER}
         for name in [one for group in given.sets.split(",") for one in groups.get(group, [group])]:
             report(name, folder, given.seeds, agreement=given.agreement)
     except CatenaError as error:

@@ -12,7 +12,7 @@ import numpy as np
 
 from catena.data.votes import VoteTable
 
-__all__ = ["UNSEEN", "WORLDS", "World", "made"]
+__all__ = ["LATER", "UNSEEN", "WORLDS", "World", "made"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class World:
         noise: Spread of what is added to each confidence.
         families: The family of each link, which shares half of the noise that not all have in common; none unless said.
         n: Items.
+        pilot: How many of them are planned on.
     """
 
     skill: Sequence[float]
@@ -49,6 +50,7 @@ class World:
     noise: float = 0.0
     families: Sequence[int] | None = None
     n: int = 2300
+    pilot: int = 300
 
     @property
     def link(self) -> str:
@@ -90,6 +92,20 @@ UNSEEN = {
     "lossy": World([1.0, 1.4, 1.9, 2.2], lost=0.15),
     "families": World([1.3, 1.5, 1.7, 1.4, 1.6, 1.8], shared=0.3, prices=[1, 2, 4, 1, 2, 4], families=[0, 0, 0, 1, 1, 1]),
     "hard-items": World([0.8, 1.3, 1.8, 2.4], hard=1.2),
+}  # fmt: skip
+
+# Written down before what plans promise was changed, and run once, when that stood: many labels, rare ones, other pilots.
+LATER = {
+    "eight": World([0.8, 1.2, 1.8, 2.6], labels=8),
+    "skew-eight": World([0.8, 1.2, 1.8, 2.6], labels=8, prior=0.7),
+    "ten-full": World([0.8, 1.2, 1.7, 2.3], labels=10, says="full"),
+    "twelve-skew": World([1.0, 1.5, 2.0, 3.0], labels=12, prior=0.4),
+    "twelve-long": World([1.2, 1.6, 2.2, 2.8], labels=12, pilot=600, n=2600),
+    "twenty-far": World([1.2, 1.4, 1.6, 4.5], labels=20, prices=[1, 10, 100, 1000]),
+    "fifteen-short": World([1.2, 1.8, 2.5, 3.0], labels=15, pilot=100, n=2100),
+    "three-short": World([0.8, 1.2, 1.7, 2.3], labels=3, pilot=100, n=2100),
+    "ten-links": World(np.linspace(1.0, 3.0, 10).tolist(), labels=10, prices=(1.8 ** np.arange(10)).tolist(), pilot=200),
+    "eight-tails": World([1.0, 1.5, 2.0, 2.5], labels=8, length=0.8, own=1.0, lost=0.03),
 }  # fmt: skip
 
 

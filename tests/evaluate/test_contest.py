@@ -5,6 +5,7 @@ import pytest
 
 from catena.evaluate.contest import Contest, draw_of
 from catena.evaluate.crossfit import Judged
+from catena.evaluate.halves import counted
 from catena.evaluate.luck import boast, cuts, wilson
 from catena.evaluate.prices import off_by
 
@@ -28,11 +29,14 @@ def test_cuts_are_halves():
 def test_luck_is_taken_off():
     """The luckiest of 200 guesses looks better than it is; what is left is what it is worth elsewhere."""
     said = guesses(200)
-    contest = Contest(said, np.zeros(200, bool), draw_of(TIE))
+    draw = draw_of(TIE)
+    contest = Contest(said, np.zeros(200, bool), draw)
     lucky = said[int(np.argmax([each.hard.mean() for each in said]))]
     assert lucky.hard.mean() > 0.57
-    assert contest.overstated() > 0.02
-    assert contest.even[contest.taken()].mean() - contest.overstated() < 0.52
+    overstated = contest.overstated(lambda at: counted(said[at], draw))
+    assert overstated > 0.02
+    taken = said[contest.taken()]
+    assert (taken.soft.mean() + taken.hard.mean()) / 2 - overstated < 0.52
 
 
 def test_boasts_are_taken_off():

@@ -4,7 +4,7 @@ The pilot is cut into halves, many times. Each half chooses anew, and its choice
 nothing of it. So what is luck on one half does not count: not that of the best of thousands of candidates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catena.evaluate.crossfit import Judged
-from catena.evaluate.luck import cuts, mixed
+from catena.evaluate.luck import cuts, mixed, trusted
 from catena.evaluate.trend import weights
 
-__all__ = ["Contest", "Draw", "draw_of"]
+__all__ = ["Contest", "Draw", "Halved", "draw_of"]
 
 Floats = NDArray[np.float64]
 
 MODEL_ERROR = 0.012  # standard deviation of a soft gain around the true one: 0.5 to 1.9 points in made worlds
+STRONGEST = (
+    200  # candidates that halves choose from for the winner's curse; others win a half too seldom to count
+)
 MARGIN = 0.03  # a chain must gain this / sqrt(n): 0.2 points at 300 items
 
 
@@ -36,6 +39,23 @@ class Draw:
     halves: NDArray[np.bool_]
     luck: Floats
     luck_of_half: Floats
+
+
+@dataclass(frozen=True)
+class Halved:
+    """Means over the items of each half, [cuts].
+
+    Args:
+        soft: As in `Judged`.
+        fair: Likewise.
+        hard: Likewise.
+        lucky: What hits count too much or too little there.
+    """
+
+    soft: Floats
+    fair: Floats
+    hard: Floats
+    lucky: Floats
 
 
 def draw_of(tie: NDArray[np.uint64], hits: Floats | None = None, cost: Floats | None = None) -> Draw:
@@ -67,10 +87,8 @@ class Contest:
     def __init__(self, said: Sequence[Judged], own: NDArray[np.bool_], draw: Draw) -> None:
         self._own, self._draw = own, draw
         self._hard = np.array([each.hard for each in said], np.float32)
-        soft = np.array([each.soft for each in said], np.float32)
         self._expected = np.array([(each.soft + each.fair) / 2 for each in said], np.float32)
         self._scored = mixed(self._expected, self._hard)
-        self.even = (soft + self._hard) / 2
 
     @cached_property
     def scores(self) -> Floats:
@@ -81,7 +99,7 @@ class Contest:
 
     def finalists(self, scores: Floats) -> tuple[int, int]:
         """Return the best of the candidates that aggregate votes, and the best single link."""
-        return int(np.where(self._own, -1, scores).argmax()), int(np.where(self._own, scores, -1).argmax())
+        return finalists(scores, self._own)
 
     def taken(self) -> int:
         """Return the candidate that the pilot takes: the best chain, if chains chosen on its halves gain on the other ones."""
@@ -120,17 +138,44 @@ class Contest:
         by_model, by_count = MODEL_ERROR**-2, n / max(apart, 1 / n)
         return (soft * by_model + hard * by_count) / (by_model + by_count)
 
-    def overstated(self) -> float:
+    def overstated(self, halved: Callable[[int], Halved]) -> float:
         """Return by how much a choice overstates itself: the winner's curse.
 
         It is what the choice of a half expects of itself there, less what is expected of it on the other half.
+
+        Args:
+            halved: What a candidate does on each half, within the half's own budget.
         """
-        lost = []
-        for half, luck, (chain, single) in zip(
-            self._draw.halves, self._draw.luck_of_half, self._of_halves, strict=True
-        ):
+        among = self._strongest()
+        found = [halved(at) for at in among]
+        soft, fair, hard, lucky = (
+            np.array([getattr(each, name) for each in found]) for name in ("soft", "fair", "hard", "lucky")
+        )
+        expected, even = (soft + fair) / 2, (soft + hard) / 2
+        off = hard - expected
+        shared = off.mean(0)
+        trust = trusted(self._expected, self._hard)[among]
+        scores = expected + shared + trust[:, None] * (off - shared) + lucky
+        lost, own = [], self._own[among]
+        for cut, half in enumerate(self._draw.halves):
+            chain, single = finalists(scores[:, cut], own)
+            differs = float((self._hard[among[chain], half] != self._hard[among[single], half]).mean())
+            by_model, by_count = (
+                float(each[chain, cut] + lucky[chain, cut] - each[single, cut] - lucky[single, cut])
+                for each in (expected, hard)
+            )
             size = int(half.sum())
-            gain = self._weighed(*self._compared(chain, single, half, luck), size)
+            gain = self._weighed(by_model, by_count, differs, size)
             at = chain if gain > MARGIN / np.sqrt(size) else single
-            lost.append(float(self.even[at, half].mean() - self.even[at, ~half].mean()))
+            lost.append(float(even[at, cut] - even[at, cut ^ 1]))
         return float(np.mean(lost))
+
+    def _strongest(self) -> NDArray[np.int64]:
+        """Return the candidates that a half may choose: the best ones, and all single links with their own labels."""
+        best: NDArray[np.int64] = np.argsort(-self.scores, kind="stable")[:STRONGEST]
+        return np.union1d(best, np.flatnonzero(self._own))
+
+
+def finalists(scores: Floats, own: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the best of the candidates that aggregate votes, and the best single link with its own label."""
+    return int(np.where(own, -1, scores).argmax()), int(np.where(own, scores, -1).argmax())

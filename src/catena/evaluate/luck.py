@@ -5,16 +5,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["boast", "cuts", "mixed", "wilson"]
+__all__ = ["boast", "cuts", "mixed", "trusted", "wilson"]
 
 CUTS = 40
 
 
 def mixed(soft: NDArray[np.float32], hard: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return each candidate's score item by item: soft, corrected by hard as far as that says more than chance.
-
-    The candidates' corrections (hard - soft) spread by chance and by what the calibration misses; the second part is
-    the variance left when the first is taken off, and each correction is shrunk accordingly (empirical Bayes).
 
     Args:
         soft: Probability of the label given, [candidates, n].
@@ -23,11 +20,26 @@ def mixed(soft: NDArray[np.float32], hard: NDArray[np.float32]) -> NDArray[np.fl
     off = hard - soft
     shared = off.mean(0)
     off -= shared
+    result: NDArray[np.float32] = soft + shared + trusted(soft, hard)[:, None] * off
+    return result
+
+
+def trusted(soft: NDArray[np.float32], hard: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how much of each candidate's own correction is more than chance, from 0 to 1, [candidates].
+
+    The candidates' corrections (hard - soft) spread by chance and by what the calibration misses; the second part is
+    the variance left when the first is taken off, and each correction is shrunk accordingly (empirical Bayes).
+
+    Args:
+        soft: As in `mixed`.
+        hard: Likewise.
+    """
+    off = hard - soft
+    off -= off.mean(0)
     correction = off.mean(1)
     chance = (off**2).mean(1) / soft.shape[1]
     missed = max(0.0, float(correction.var() - chance.mean()))
-    shrink = missed / (missed + chance + 1e-12)
-    result: NDArray[np.float32] = soft + shared + shrink[:, None] * off
+    result: NDArray[np.float32] = missed / (missed + chance + 1e-12)
     return result
 
 

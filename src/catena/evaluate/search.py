@@ -15,8 +15,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from catena.evaluate.contest import MARGIN, Contest, Draw, draw_of
+from catena.evaluate.contest import MARGIN, Contest, Draw, Halved, draw_of
 from catena.evaluate.crossfit import CrossFit, Judged, Links
+from catena.evaluate.halves import Halves
 from catena.evaluate.luck import boast, wilson
 from catena.evaluate.prices import SLACK, Prices
 from catena.routing.spend import follow, foretold
@@ -187,21 +188,28 @@ class Search:
             chain, single = contest.finalists(scores)
             enough = scores[chain] - scores[single] > MARGIN / np.sqrt(len(self._gold))
             at = chain if enough else single
-        return self._describe(candidates[at], said[at], contest)
+        overstated = contest.overstated(lambda one: self._halved(candidates[one]))
+        return self._describe(candidates[at], said[at], overstated)
 
-    def _describe(self, candidate: Candidate, said: Judged, contest: Contest) -> Found:
-        overstated = contest.overstated() + boast(said.soft, said.hard) / 2
+    def _halved(self, candidate: Candidate) -> Halved:
+        """Return what a candidate does on each half of the pilot, within the half's own budget."""
+        if candidate.own:
+            return self._halves.alone(candidate.links[0])
+        return self._halves.chain(candidate.links, candidate.forwarded)
+
+    def _describe(self, candidate: Candidate, said: Judged, overstated: float) -> Found:
+        overstated += boast(said.soft, said.hard) / 2
         sure = float((said.soft == 1).mean()) if self.fit.certain in candidate.links else 0.0
         accuracy = float(np.clip((said.soft.mean() + said.hard.mean()) / 2 - overstated, sure, 1.0))
         if self.fit.certain == candidate.links[0]:
             accuracy = 1.0
-        low, high = self._interval(accuracy, sure)
+        low, high = self._interval(accuracy, sure, self._tracking if len(candidate.links) > 1 else 1.0)
         macro_f1 = max(0.0, self._macro_f1(said) - overstated)
         usd = sum(f * self._means[j] for f, j in zip(candidate.forwarded, candidate.links, strict=True))
         value = accuracy if self._metric == "accuracy" else macro_f1
         return Found(candidate, value, accuracy, low, high, macro_f1, float(usd))
 
-    def _interval(self, accuracy: float, sure: float) -> tuple[float, float]:
+    def _interval(self, accuracy: float, sure: float, tracking: float) -> tuple[float, float]:
         """Return the 95 % interval of the accuracy on the rest.
 
         It has the width of a count on as many items as the estimate varies like, and holds the chance of the rest too.
@@ -209,10 +217,11 @@ class Search:
         Args:
             accuracy: What is expected.
             sure: Share of the items that are right by definition.
+            tracking: How much the estimate varies, against counting hits.
         """
         if sure >= 1:
             return 1.0, 1.0
-        items = (1 - sure) / (self._tracking / len(self._gold) + 1 / max(self.prices.rest, 1))
+        items = (1 - sure) / (tracking / len(self._gold) + 1 / max(self.prices.rest, 1))
         low, high = wilson((accuracy - sure) / (1 - sure), items)
         return sure + (1 - sure) * low, sure + (1 - sure) * high
 
@@ -224,24 +233,30 @@ class Search:
         return draw_of(self._tie, np.array([alone.hard for alone in self.fit.alone]), self._means)
 
     @cached_property
+    def _halves(self) -> Halves:
+        return Halves(self.fit, self._relative, self._tie, self._draw)
+
+    @cached_property
     def _tracking(self) -> float:
-        """How much an estimate varies from pilot to pilot, against counting hits.
+        """How much a chain's estimate varies from pilot to pilot, against counting hits.
 
         Calibration learns its level from the same gold that is counted, so averaging posteriors steadies an estimate by
-        far less than their own spread suggests. Measured on the best chain for the dearest link's money: its estimate
-        is made anew on random halves of the pilot, which vary among each other as whole pilots would.
+        far less than their own spread suggests, and that of a single link not at all: its posteriors add up to its hits.
+        Measured on the best chain for the dearest link's money: its estimate is made anew on random halves of the pilot,
+        which vary among each other as whole pilots would.
         """
-        each = float(self._means.max())
-        candidates = self.candidates(each)
-        said = [self.replay(candidate) for candidate in candidates]
+        chains = [each for each in self.candidates(float(self._means.max())) if len(each.links) > 1]
+        if not chains:
+            return 1.0
+        said = [self.replay(chain) for chain in chains]
         at = int(np.argmax([one.soft.mean() + one.hard.mean() for one in said]))
         counted = float(said[at].hard.var()) / len(self._gold)
         if counted <= 0:
             return 1.0
-        again = [self._again(candidates[at], rows) for rows in self._halves()]
+        again = [self._again(chains[at], rows) for rows in self._parts()]
         return float(np.clip(np.var(again, ddof=1) / counted, *TRACKING))
 
-    def _halves(self) -> list[NDArray[np.int64]]:
+    def _parts(self) -> list[NDArray[np.int64]]:
         n = len(self._gold)
         generator = np.random.Generator(np.random.PCG64([int(part) for part in np.sort(self._tie)[:4]]))
         return [np.sort(generator.permutation(n)[: n // 2]) for _ in range(HALVES)]
