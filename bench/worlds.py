@@ -12,7 +12,7 @@ import numpy as np
 
 from catena.data.votes import VoteTable
 
-__all__ = ["UNSEEN", "WORLDS", "World", "made"]
+__all__ = ["MANY", "UNSEEN", "WORLDS", "World", "made"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,14 @@ UNSEEN = {
     "lossy": World([1.0, 1.4, 1.9, 2.2], lost=0.15),
     "families": World([1.3, 1.5, 1.7, 1.4, 1.6, 1.8], shared=0.3, prices=[1, 2, 4, 1, 2, 4], families=[0, 0, 0, 1, 1, 1]),
     "hard-items": World([0.8, 1.3, 1.8, 2.4], hard=1.2),
+}  # fmt: skip
+
+# Many links of about the same worth, written down for chains of more than three of them: apart, weak, and erring together.
+MANY = {
+    "twelve-equal": World(np.linspace(1.6, 1.9, 12).tolist(), shared=0.3, prices=np.linspace(1, 3, 12).tolist()),
+    "eight-apart": World([1.2] * 8, labels=3, shared=0.1, prices=[1] * 8),
+    "crowd": World([0.6] * 9, labels=2, shared=0.2, prices=[1] * 9),
+    "eight-same": World(np.linspace(1.5, 1.9, 8).tolist(), shared=0.9, prices=(1.3 ** np.arange(8)).tolist()),
 }  # fmt: skip
 
 

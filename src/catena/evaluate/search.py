@@ -1,4 +1,7 @@
-"""Which chain to take for a budget: every chain of up to three links in every order, replayed on the pilot.
+"""Which chain to take for a budget: every chain of up to three links in every order, replayed on the pilot, and longer ones.
+
+Chains of more than three links are too many to look at all. The best ones at hand get one link more, every other link at every
+place (`longer`), and those get another one, as long as each further link gains on halves of the pilot that had no say in it.
 
 The best of thousands of candidates on a few hundred items is partly the luckiest (the winner's curse). Three things keep
 luck out. Candidates are scored by their *expected* accuracy, the mean posterior of the labels they give, learned without
@@ -17,6 +20,7 @@ from numpy.typing import NDArray
 
 from catena.evaluate.contest import MARGIN, Contest, Draw, draw_of
 from catena.evaluate.crossfit import CrossFit, Judged, Links
+from catena.evaluate.longer import lengthened, within
 from catena.evaluate.luck import boast, wilson
 from catena.evaluate.prices import SLACK, Prices
 from catena.routing.spend import follow, foretold
@@ -25,7 +29,8 @@ __all__ = ["Candidate", "Found", "Search"]
 
 Floats = NDArray[np.float64]
 
-MOST_LINKS = 3
+ALL_LOOKED_AT = 3  # links: chains of so many are tried in every order
+LENGTHENED = 8  # chains that get another link
 SPLITS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 LEAST_FORWARDED = 0.01
 HALVES = 24
@@ -71,13 +76,26 @@ class Found:
 
 
 class Search:
-    """All candidates over one pilot."""
+    """All candidates over one pilot.
+
+    Args:
+        fit: What each set of links says.
+        prices: What they charge.
+        tie: Settles ties, uint64 [n].
+        metric: What is chosen by.
+        most: Links in a chain.
+    """
 
     def __init__(
-        self, fit: CrossFit, prices: Prices, tie: NDArray[np.uint64], metric: str = "accuracy"
+        self,
+        fit: CrossFit,
+        prices: Prices,
+        tie: NDArray[np.uint64],
+        metric: str = "accuracy",
+        most: int = ALL_LOOKED_AT,
     ) -> None:
-        self.fit, self.prices, self._metric = fit, prices, metric
-        self._judged, self._gold, self._tie = fit.judged, fit.gold, tie
+        self.fit, self.prices, self._metric, self._most = fit, prices, metric, most
+        self._gold, self._tie = fit.gold, tie
         self._means = prices.mean
         self._least = max(LEAST_FORWARDED, 1 / max(prices.rest, 1))
         self._orders: dict[tuple[int, int], tuple[NDArray[np.int64], Floats]] = {}
@@ -124,7 +142,7 @@ class Search:
 
     def _of_three(self, a: int, b: int, c: int, each: float) -> list[Candidate]:
         """Return the ways to divide what is left between the second and the third link."""
-        if c in (a, b) or self.fit.most < MOST_LINKS:
+        if c in (a, b) or self.fit.most < ALL_LOOKED_AT:
             return []
         cost, left = self._means.tolist(), self._left(each, a, b, c)
         if left < 0:
@@ -146,13 +164,13 @@ class Search:
         if candidate.own:
             return self.fit.alone[candidate.links[0]]
         first = candidate.links[0]
-        word = self._judged[(first,)]
+        word = self.fit.word((first,))
         if len(candidate.links) == 1:
             return word
         label, soft, fair, hard = word.label.copy(), word.soft.copy(), word.fair.copy(), word.hard.copy()
         here = np.arange(len(soft))
         for seen in range(1, len(candidate.links)):
-            before = self._judged[tuple(sorted(candidate.links[:seen]))].soft
+            before = self.fit.word(candidate.links[:seen]).soft
             price = self._relative[first, candidate.links[seen]]
             if seen == 1:
                 order, bill = self._first_order(first, candidate.links[1])
@@ -161,14 +179,14 @@ class Search:
                 bill = np.cumsum(price[order])
             cap = candidate.forwarded[seen] * len(soft) * (1 + 1e-9)
             here = order[: int(np.searchsorted(bill, cap, "right"))]
-            word = self._judged[tuple(sorted(candidate.links[: seen + 1]))]
+            word = self.fit.word(candidate.links[: seen + 1])
             label[here], soft[here] = word.label[here], word.soft[here]
             fair[here], hard[here] = word.fair[here], word.hard[here]
         return Judged(label, soft, fair, hard)
 
     def _first_order(self, first: int, second: int) -> tuple[NDArray[np.int64], Floats]:
         if (first, second) not in self._orders:
-            sure, price = self._judged[(first,)].soft, self._relative[first, second]
+            sure, price = self.fit.word((first,)).soft, self._relative[first, second]
             order = np.lexsort((self._tie, sure, -(1 - sure) / price))
             self._orders[first, second] = order, np.cumsum(price[order])
         return self._orders[first, second]
@@ -179,15 +197,64 @@ class Search:
         if not candidates:
             return None
         said = [self.replay(candidate) for candidate in candidates]
-        contest = Contest(said, np.array([candidate.own for candidate in candidates]), self._draw)
+        contest = self._longer(each, candidates, said)
         if self._metric == "accuracy":
             at = contest.taken()
         else:
-            scores = np.array([self._macro_f1(each) for each in said])
+            scores = self._scores(contest, said)
             chain, single = contest.finalists(scores)
             enough = scores[chain] - scores[single] > MARGIN / np.sqrt(len(self._gold))
             at = chain if enough else single
         return self._describe(candidates[at], said[at], contest)
+
+    def _longer(self, each: float, candidates: list[Candidate], said: list[Judged]) -> Contest:
+        """Add longer chains to the candidates, as long as one link more gains; return the contest of all of them."""
+        contest = self._contest(candidates, said)
+        for size in range(self.fit.most + 1, min(self._most, len(self._means)) + 1):
+            best = self._leading(candidates, self._scores(contest, said))
+            longer = [more for at in best for more in self._lengthened(candidates[at], each, size)]
+            more = list(dict.fromkeys(longer))
+            told = [self.replay(candidate) for candidate in more]
+            trial = self._contest([candidates[at] for at in best] + more, [said[at] for at in best] + told)
+            if not trial.gains(np.arange(len(best) + len(more)) >= len(best)):
+                break
+            candidates += more
+            said += told
+            contest = self._contest(candidates, said)
+        return contest
+
+    def _contest(self, candidates: list[Candidate], said: list[Judged]) -> Contest:
+        return Contest(said, np.array([candidate.own for candidate in candidates]), self._draw)
+
+    def _scores(self, contest: Contest, said: list[Judged]) -> Floats:
+        if self._metric == "accuracy":
+            return contest.scores
+        return np.array([self._macro_f1(each) for each in said])
+
+    def _leading(self, candidates: list[Candidate], scores: Floats) -> list[int]:
+        """Return the best chains, one candidate of each."""
+        found: dict[Links, int] = {}
+        for at in np.argsort(-scores, kind="stable").tolist():
+            if not candidates[at].own:
+                found.setdefault(candidates[at].links, at)
+            if len(found) == LENGTHENED:
+                break
+        return list(found.values())
+
+    def _lengthened(self, chain: Candidate, each: float, size: int) -> list[Candidate]:
+        """Return the ways to give a chain another link for the same money."""
+        if len(chain.links) != size - 1:
+            return []
+        cost, found = self._means.tolist(), []
+        for link in set(range(len(cost))) - set(chain.links):
+            for links, shape in lengthened(chain.links, chain.forwarded, link):
+                left = self._left(each, links[0], *links[1:])
+                if left <= 0 or self.fit.certain in links[:-1] or not self.prices.affords(links[0], each):
+                    continue
+                forwarded = within(shape, [cost[j] for j in links], left)
+                if forwarded[-1] >= self._least:
+                    found.append(Candidate(links, forwarded))
+        return found
 
     def _describe(self, candidate: Candidate, said: Judged, contest: Contest) -> Found:
         overstated = contest.overstated() + boast(said.soft, said.hard) / 2
