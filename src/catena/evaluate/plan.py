@@ -12,13 +12,14 @@ from catena.aggregate import Result
 from catena.data.votes import VoteTable
 from catena.errors import InputError
 from catena.evaluate.budget import Budget, Target
+from catena.evaluate.candidates import ALL_LOOKED_AT, Candidate
 from catena.evaluate.crossfit import CrossFit
 from catena.evaluate.metrics import Scores, score
 from catena.evaluate.pilot import FEWEST, Sample, take
 from catena.evaluate.planned import Planned, run_planned
 from catena.evaluate.prices import Prices, ladder
 from catena.evaluate.reliability import auroc, calibration_error
-from catena.evaluate.search import ALL_LOOKED_AT, Candidate, Found, Search
+from catena.evaluate.search import Found, Search
 from catena.routing import Policy, ties
 from catena.routing.spend import Spend
 

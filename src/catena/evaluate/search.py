@@ -18,38 +18,20 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from catena.evaluate.candidates import ALL_LOOKED_AT, Candidate, Candidates
 from catena.evaluate.contest import MARGIN, Contest, Draw, draw_of
 from catena.evaluate.crossfit import CrossFit, Judged, Links
-from catena.evaluate.longer import lengthened, within
 from catena.evaluate.luck import boast, wilson
-from catena.evaluate.prices import SLACK, Prices
+from catena.evaluate.prices import Prices
 from catena.routing.spend import follow, foretold
 
-__all__ = ["Candidate", "Found", "Search"]
+__all__ = ["Found", "Search"]
 
 Floats = NDArray[np.float64]
 
-ALL_LOOKED_AT = 3  # links: chains of so many are tried in every order
 LENGTHENED = 8  # chains that get another link
-SPLITS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-LEAST_FORWARDED = 0.01
 HALVES = 24
 TRACKING = (0.4, 0.9)  # beyond these, 24 halves were unlucky
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A chain and how far it forwards.
-
-    Args:
-        links: In order.
-        forwarded: Spending at each link as a share of what the link would cost on all items; the first is 1.
-        own: The single link's own label, instead of the calibrated one.
-    """
-
-    links: Links
-    forwarded: tuple[float, ...]
-    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,12 +78,9 @@ class Search:
     ) -> None:
         self.fit, self.prices, self._metric, self._most = fit, prices, metric, most
         self._gold, self._tie = fit.gold, tie
-        self._means = prices.mean
-        self._least = max(LEAST_FORWARDED, 1 / max(prices.rest, 1))
+        self._means, self._candidates = prices.mean, Candidates(prices, fit.most, fit.certain)
         self._orders: dict[tuple[int, int], tuple[NDArray[np.int64], Floats]] = {}
         links = range(len(self._means))
-        self._held_back = [prices.held_back(first) for first in links]
-        self._lumps = {(a, b): prices.lump(a, b) for a in links for b in links}
         self._relative = {
             (a, b): foretold(prices.paid[a], self._means[a], self.follows(a, b)) for a in links for b in links
         }
@@ -111,53 +90,6 @@ class Search:
         if self.prices.even:
             return 0.0
         return 1.0 if first == link else follow(self.prices.paid[first], self.prices.paid[link])
-
-    def candidates(self, each: float) -> list[Candidate]:
-        """Return every chain that `each` USD per item can pay for, spending it all where that is possible."""
-        cost, found = self._means.tolist(), []
-        for a in range(len(cost)):
-            if not self.prices.affords(a, each):
-                continue
-            found.append(Candidate((a,), (1.0,)))
-            found.append(Candidate((a,), (1.0,), own=True))
-            if a == self.fit.certain:  # nothing is left to ask
-                continue
-            for b in range(len(cost)):
-                left = self._left(each, a, b)
-                most = 1.0 if left >= cost[b] else left / max(cost[b], 1e-300)
-                if b == a or most < self._least or self.fit.most < 2:
-                    continue
-                found.append(Candidate((a, b), (1.0, most)))
-                if b == self.fit.certain:
-                    continue
-                found += [chain for c in range(len(cost)) for chain in self._of_three(a, b, c, each)]
-        return found
-
-    def _left(self, each: float, first: int, *later: int) -> float:
-        """Return what a budget leaves for later links, USD per item."""
-        lump = max(self._lumps[first, link] for link in later)
-        last = lump / (each * max(self.prices.rest, 1)) if lump > 0 else 0.0
-        kept = self._held_back[first] + max(0.0, last - SLACK / 2)
-        return each * (1 - kept) - float(self._means[first])
-
-    def _of_three(self, a: int, b: int, c: int, each: float) -> list[Candidate]:
-        """Return the ways to divide what is left between the second and the third link."""
-        if c in (a, b) or self.fit.most < ALL_LOOKED_AT:
-            return []
-        cost, left = self._means.tolist(), self._left(each, a, b, c)
-        if left < 0:
-            return []
-        most = 1.0 if left >= cost[b] else left / cost[b]
-        if left >= cost[b] + cost[c]:
-            return [Candidate((a, b, c), (1.0, 1.0, 1.0))]
-        least = left / (cost[b] + cost[c])
-        found = []
-        for split in SPLITS[:-1]:
-            second = least + split * (most - least)
-            third = second if cost[c] <= 0 else min(second, (left - second * cost[b]) / cost[c])
-            if third >= self._least:
-                found.append(Candidate((a, b, c), (1.0, second, third)))
-        return found
 
     def replay(self, candidate: Candidate) -> Judged:
         """Return what a candidate says about the pilot."""
@@ -193,11 +125,12 @@ class Search:
 
     def best(self, each: float) -> Found | None:
         """Return the candidate to take for `each` USD per item; None where no link can be paid for."""
-        candidates = self.candidates(each)
+        candidates = self._candidates.within(each)
         if not candidates:
             return None
         said = [self.replay(candidate) for candidate in candidates]
-        contest = self._longer(each, candidates, said)
+        contests = self._contests(each, candidates, said)
+        contest = contests[-1]
         if self._metric == "accuracy":
             at = contest.taken()
         else:
@@ -205,15 +138,18 @@ class Search:
             chain, single = contest.finalists(scores)
             enough = scores[chain] - scores[single] > MARGIN / np.sqrt(len(self._gold))
             at = chain if enough else single
-        return self._describe(candidates[at], said[at], contest)
+        # What is made of the best has their luck in it, on all halves: growing makes no choice more modest.
+        overstated = max(one.overstated() for one in contests)
+        return self._describe(candidates[at], said[at], overstated)
 
-    def _longer(self, each: float, candidates: list[Candidate], said: list[Judged]) -> Contest:
-        """Add longer chains to the candidates, as long as one link more gains; return the contest of all of them."""
+    def _contests(self, each: float, candidates: list[Candidate], said: list[Judged]) -> list[Contest]:
+        """Add longer chains to the candidates, as long as one link more gains; return their contests, that of all comes last."""
         contest = self._contest(candidates, said)
+        found = [contest]
         for size in range(self.fit.most + 1, min(self._most, len(self._means)) + 1):
             best = self._leading(candidates, self._scores(contest, said))
-            longer = [more for at in best for more in self._lengthened(candidates[at], each, size)]
-            more = list(dict.fromkeys(longer))
+            grown = [candidates[at] for at in best if len(candidates[at].links) == size - 1]
+            more = list(dict.fromkeys(one for chain in grown for one in self._candidates.longer(chain, each)))
             told = [self.replay(candidate) for candidate in more]
             trial = self._contest([candidates[at] for at in best] + more, [said[at] for at in best] + told)
             if not trial.gains(np.arange(len(best) + len(more)) >= len(best)):
@@ -221,7 +157,8 @@ class Search:
             candidates += more
             said += told
             contest = self._contest(candidates, said)
-        return contest
+            found = [found[0], contest]
+        return found
 
     def _contest(self, candidates: list[Candidate], said: list[Judged]) -> Contest:
         return Contest(said, np.array([candidate.own for candidate in candidates]), self._draw)
@@ -241,23 +178,8 @@ class Search:
                 break
         return list(found.values())
 
-    def _lengthened(self, chain: Candidate, each: float, size: int) -> list[Candidate]:
-        """Return the ways to give a chain another link for the same money."""
-        if len(chain.links) != size - 1:
-            return []
-        cost, found = self._means.tolist(), []
-        for link in set(range(len(cost))) - set(chain.links):
-            for links, shape in lengthened(chain.links, chain.forwarded, link):
-                left = self._left(each, links[0], *links[1:])
-                if left <= 0 or self.fit.certain in links[:-1] or not self.prices.affords(links[0], each):
-                    continue
-                forwarded = within(shape, [cost[j] for j in links], left)
-                if forwarded[-1] >= self._least:
-                    found.append(Candidate(links, forwarded))
-        return found
-
-    def _describe(self, candidate: Candidate, said: Judged, contest: Contest) -> Found:
-        overstated = contest.overstated() + boast(said.soft, said.hard) / 2
+    def _describe(self, candidate: Candidate, said: Judged, overstated: float) -> Found:
+        overstated += boast(said.soft, said.hard) / 2
         sure = float((said.soft == 1).mean()) if self.fit.certain in candidate.links else 0.0
         accuracy = float(np.clip((said.soft.mean() + said.hard.mean()) / 2 - overstated, sure, 1.0))
         if self.fit.certain == candidate.links[0]:
@@ -299,7 +221,7 @@ class Search:
         is made anew on random halves of the pilot, which vary among each other as whole pilots would.
         """
         each = float(self._means.max())
-        candidates = self.candidates(each)
+        candidates = self._candidates.within(each)
         said = [self.replay(candidate) for candidate in candidates]
         at = int(np.argmax([one.soft.mean() + one.hard.mean() for one in said]))
         counted = float(said[at].hard.var()) / len(self._gold)
