@@ -69,9 +69,7 @@ def test_people_can_read_five_links(tmp_path, capsys):
     votes = write_five(tmp_path / "votes", 0.0, full=False)
     assert main(["plan", str(votes), "--pilot", "200", "--budget", "4.5x:a-small-one"]) == 0
     said = capsys.readouterr().out
-    marked = [line for line in said.splitlines() if line.lstrip().startswith("★")]
-    assert marked
-    assert marked[0].count("%/") == 4
+    assert max(line.count("%/") for line in said.splitlines()) == 4
     assert "Take " in said
     assert said.partition("Take ")[2].partition(":")[0].count(" > ") == 4
 
