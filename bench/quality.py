@@ -2,7 +2,8 @@
 
 python bench/quality.py --recorded FOLDER [--seeds 20] [--sets mmlu,emotion,arena] [--agreement]
 python bench/quality.py --sets ladder,near-equal,heavy        worlds of bench/worlds.py; `worlds` takes all that the
-                                                              planner was made with in view, `unseen` and `later` others
+                                                              planner was made with in view, `unseen`, `later` and `many` others
+python bench/quality.py --links 3                             plans of so many links at most
 
 FOLDER holds vote tables; CATENA_RECORDED names it too. Every seed draws a pilot (300 items, 100 of `arena`), plans on it
 for several budgets, and runs the plan on all other items; figures are accuracies there, as points against the set's
@@ -11,9 +12,9 @@ bench/rivals.py. Per budget:
 
 - spent, most: mean cost, and the worst of any seed against the budget.
 - covered, width: how often the 95 % interval held the accuracy, and how wide it is in points; off: expected less real.
-- single: how often the plan is one link. loss: how far it is below the best link of the budget, on average: the one that
-  is best on the very items outside the pilot. known: how far below the one that is best on the pilot, of those that the
-  budget pays for there: what who takes no chain would take.
+- single, longer: how often the plan is one link, or more than three. loss: how far it is below the best link of the budget,
+  on average: the one that is best on the very items outside the pilot. known: how far below the one that is best on the
+  pilot, of those that the budget pays for there: what who takes no chain would take.
 
 With --agreement, plans without gold too: for agreement with the dearest link, beside BARGAIN where it is installed.
 """
@@ -36,7 +37,7 @@ from catena.evaluate.pilot import agreeing, choose_pilot, dearest, take
 from catena.evaluate.plan import Plan, Planner, held_out
 from catena.routing import ties
 from rivals import RIVALS, Rivals, bargain
-from worlds import LATER, UNSEEN, WORLDS, made
+from worlds import LATER, MANY, UNSEEN, WORLDS, made
 
 SETS = {
     "mmlu": ("llama3.1-405b", "300", (0.1, 0.25, 0.5, 0.75, 1.0)),
@@ -45,7 +46,7 @@ SETS = {
 }
 IN_WORLDS = (0.3, 0.7, 1.0, 1.5)
 TARGETS = (0.8, 0.9, 0.95)
-FIGURES = ("spent", "most", "covered", "width", "off", "single", "loss", "known")
+FIGURES = ("spent", "most", "covered", "width", "off", "single", "longer", "loss", "known")
 COLUMNS = ("budget", "plan", "se", *RIVALS, *FIGURES)
 AGREEMENT = ("target", "cost", "agreement", "met", "covered", "BARGAIN, cost", "agreement", "met")
 
@@ -53,8 +54,10 @@ AGREEMENT = ("target", "cost", "agreement", "met", "covered", "BARGAIN, cost", "
 class Bench:
     """One vote table: what every rule does on the items outside a pilot."""
 
-    def __init__(self, votes: VoteTable, words: np.ndarray | None, link: str) -> None:
-        self.votes, self.words, self.name = votes, words, link
+    def __init__(
+        self, votes: VoteTable, words: np.ndarray | None, link: str, links: int | None = None
+    ) -> None:
+        self.votes, self.words, self.name, self.links = votes, words, link, links
         self.rivals = Rivals(votes, votes.links.index(link))
 
     def drawn(self, seed: int, pilot: str) -> tuple[np.ndarray, Planner]:
@@ -62,7 +65,7 @@ class Bench:
         rows = choose_pilot(self.votes, pilot, seed)
         rest = np.setdiff1d(np.arange(len(self.votes)), rows)
         sample = take(self.votes, self.words, rows, ties(self.votes.item_ids.tolist(), seed))
-        return rest, Planner(sample, len(rest), seed)
+        return rest, Planner(sample, len(rest), seed, links=self.links)
 
     def planned(self, seed: int, pilot: str, budgets: Sequence[float]) -> list[dict[str, float]]:
         """Return what this planner does for each budget, from one pilot."""
@@ -102,6 +105,7 @@ class Bench:
             "width": 100 * (plan.found.high - plan.found.low),
             "off": 100 * (plan.found.accuracy - did["accuracy"]),
             "single": float(len(plan.planned.chain) == 1),
+            "longer": float(len(plan.planned.chain) > 3),
             "loss": points["best single"] - mine,
             "known": 100 * (known - did["accuracy"]),
         }
@@ -111,7 +115,7 @@ class Bench:
         rest, planner = self.drawn(seed, pilot)
         sample, link = planner.pilot, dearest(planner.pilot.votes)
         votes = replace(self.votes, gold=self.votes.chain([link]).label[0])
-        without = Planner(agreeing(sample, link), len(rest), seed, "agreement", agree_with=link)
+        without = Planner(agreeing(sample, link), len(rest), seed, "agreement", link, self.links)
         found = []
         for value in TARGETS:
             plan = without.plan(None, Target("agreement", value))
@@ -156,26 +160,29 @@ def shown(times: float, row: dict[str, float]) -> list[str]:
         f"{row['width']:.1f}",
         f"{row['off']:+.2f}",
         f"{row['single']:.0%}",
+        f"{row['longer']:.0%}",
         f"{row['loss']:+.2f}",
         f"{row['known']:+.2f}",
     ]
     return [cell.replace("nan%", "-").replace("+nan", "-") for cell in cells]
 
 
-def report(name: str, folder: Path | None, seeds: int, *, agreement: bool) -> None:
+def report(name: str, folder: Path | None, seeds: int, links: int | None, *, agreement: bool) -> None:
     """Print the table of one set or world."""
     from recorded import table
 
-    if world := {**WORLDS, **UNSEEN, **LATER}.get(name):
-        benches = (Bench(*made(world, seed), world.link) for seed in range(seeds))
+    worlds = WORLDS | UNSEEN | LATER | MANY
+    if name in worlds:
+        world = worlds[name]
+        benches = (Bench(*made(world, seed), world.link, links) for seed in range(seeds))
         pilot, budgets = str(world.pilot), IN_WORLDS
     else:
         if name not in SETS or folder is None:
-            known = ", ".join([*SETS, *WORLDS, *UNSEEN, *LATER])
+            known = ", ".join([*SETS, *worlds])
             raise InputError(f"--sets {name}: no such set, or no --recorded FOLDER.", f"There are {known}.")
         link, pilot, budgets = SETS[name]
         votes = read_votes(folder / name)
-        one = Bench(votes, read_logprobs(folder / name, votes), link)
+        one = Bench(votes, read_logprobs(folder / name, votes), link, links)
         benches = (one for _ in range(seeds))
     rows, agreed, alone = [], [], []
     for seed, bench in enumerate(benches):
@@ -228,13 +235,14 @@ def main() -> None:
     parser.add_argument("--recorded", type=Path, default=os.environ.get("CATENA_RECORDED"))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--links", type=int)
     parser.add_argument("--agreement", action="store_true")
     given = parser.parse_args()
     folder = None if given.recorded is None else Path(given.recorded)
     try:
-        groups = {"worlds": WORLDS, "unseen": UNSEEN, "later": LATER}
+        groups = {"worlds": WORLDS, "unseen": UNSEEN, "later": LATER, "many": MANY}
         for name in [one for group in given.sets.split(",") for one in groups.get(group, [group])]:
-            report(name, folder, given.seeds, agreement=given.agreement)
+            report(name, folder, given.seeds, given.links, agreement=given.agreement)
     except CatenaError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -12,7 +12,7 @@ import numpy as np
 
 from catena.data.votes import VoteTable
 
-__all__ = ["LATER", "UNSEEN", "WORLDS", "World", "made"]
+__all__ = ["LATER", "MANY", "UNSEEN", "WORLDS", "World", "made"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,14 @@ LATER = {
     "three-short": World([0.8, 1.2, 1.7, 2.3], labels=3, pilot=100, n=2100),
     "ten-links": World(np.linspace(1.0, 3.0, 10).tolist(), labels=10, prices=(1.8 ** np.arange(10)).tolist(), pilot=200),
     "eight-tails": World([1.0, 1.5, 2.0, 2.5], labels=8, length=0.8, own=1.0, lost=0.03),
+}  # fmt: skip
+
+# Many links of about the same worth, written down for chains of more than three of them: apart, weak, and erring together.
+MANY = {
+    "twelve-equal": World(np.linspace(1.6, 1.9, 12).tolist(), shared=0.3, prices=np.linspace(1, 3, 12).tolist()),
+    "eight-apart": World([1.2] * 8, labels=3, shared=0.1, prices=[1] * 8),
+    "crowd": World([0.6] * 9, labels=2, shared=0.2, prices=[1] * 9),
+    "eight-same": World(np.linspace(1.5, 1.9, 8).tolist(), shared=0.9, prices=(1.3 ** np.arange(8)).tolist()),
 }  # fmt: skip
 
 

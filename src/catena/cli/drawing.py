@@ -6,6 +6,8 @@ from math import log
 
 from rich.text import Text
 
+from catena.report.words import times
+
 __all__ = ["Ink", "Point", "bar", "plane", "spark", "stair"]
 
 LOG_FROM = 8.0  # where the largest x is so many times the smallest, the axis is one of logarithms
@@ -195,7 +197,7 @@ def _ticks(xs: Sequence[float], across: "_Across", columns: int) -> str:
     wanted = [order[0], order[-1], *order[1:-1]]
     placed: dict[int, str] = {}
     for x in wanted:
-        label, at = f"{x:.2f}x", across(x)
+        label, at = times(x), across(x)
         at = min(max(at - 2, 0), columns - len(label))
         if all(abs(at - other) >= TICK for other in placed):
             placed[at] = label

@@ -1,5 +1,6 @@
 """catena plan: a chain chosen from a pilot, with what it will cost and how good it will be."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ __all__ = ["command"]
 
 KEPT, BETWEEN = "keep", "95 % interval"
 """Columns that a narrow screen does without."""
+
+TO_A_LINE = 4
+"""Shares of a long chain that stand in one line of a table."""
 
 
 @click.command(name="plan")
@@ -36,6 +40,7 @@ KEPT, BETWEEN = "keep", "95 % interval"
     default="accuracy",
     help="What to choose by.",
 )
+@click.option("--links", type=click.IntRange(1), help="How many links a chain may have.  [default: all]")
 @click.option(
     "--seed", type=int, help="Draws the pilot and settles ties.  [default: 0; with TASK the task's]"
 )
@@ -88,6 +93,7 @@ def _plan_recorded(
     pilot: str | None,
     reference: str | None,
     metric: str,
+    links: int | None,
     seed: int | None,
     labels: Path | None,
     task: Path | None,
@@ -127,7 +133,7 @@ def _plan_recorded(
             "Take a smaller pilot.",
         )
     sample = take(table, logprobs, rows, ties(table.item_ids.tolist(), seed))
-    planner = Planner(sample, len(rest), seed, metric, compared)
+    planner = Planner(sample, len(rest), seed, metric, compared, links)
     budget = _usual(budget, target, planner)
     plan = planner.plan(budget, target)
     others, decided, figures = held_out(plan, table, logprobs, rest)
@@ -154,6 +160,7 @@ def _plan_live(
     pilot: str | None,
     reference: str | None,
     metric: str,
+    links: int | None,
     seed: int | None,
     task: Path | None,
 ) -> None:
@@ -196,7 +203,7 @@ def _plan_live(
     rest = found.rows - len(found.sample)
     if not rest:
         output.warn("all rows are in the pilot: the plan is for as many others like them.")
-    planner = Planner(found.sample, rest or found.rows, seed, metric, found.compared or None)
+    planner = Planner(found.sample, rest or found.rows, seed, metric, found.compared or None, links)
     budget = _usual(budget, target, planner)
     plan = planner.plan(budget, target)
     file = task or out / "plan.yaml"
@@ -281,7 +288,7 @@ def _frontier(output: Any, document: dict[str, Any]) -> Any:
         [
             mark,
             " > ".join(each["chain"]),
-            "/".join(f"{share:.0%}" for share in each["shares"]),
+            _kept(each["shares"]),
             *([f"{each['macro_f1']:.3f}"] if by_f1 else []),
             f"{each['accuracy']:.1%}",
             f"{each['accuracy_low']:.1%} to {each['accuracy_high']:.1%}",
@@ -356,8 +363,16 @@ def _show_held_out(output: Any, document: dict[str, Any]) -> None:
     )
 
 
+def _kept(shares: Sequence[float]) -> str:
+    said = [f"{share:.0%}" for share in shares]
+    lines = ["/".join(said[at : at + TO_A_LINE]) for at in range(0, len(said), TO_A_LINE)]
+    return "/\n".join(lines)
+
+
 def _times(share: float | None) -> str:
-    return "-" if share is None else f"{share:.2f}x"
+    from catena.report.words import times
+
+    return times(share)
 
 
 def _number(value: float | None) -> str:

@@ -107,22 +107,46 @@ class Contest:
         return chain if self._gain > MARGIN / np.sqrt(self._hard.shape[1]) else single
 
     @cached_property
-    def _of_halves(self) -> list[tuple[int, int]]:
-        """The finalists of each half."""
+    def _scores_of_halves(self) -> NDArray[np.float32]:
+        """What `scores` are on each half alone, [cuts, candidates]."""
         draw = self._draw
         summed = draw.halves.astype(np.float32) @ self._scored.T
         summed += draw.luck_of_half.astype(np.float32) @ self._hard.T
-        return [self.finalists(scores) for scores in summed / draw.halves.sum(1, keepdims=True)]
+        result: NDArray[np.float32] = summed / draw.halves.sum(1, keepdims=True)
+        return result
+
+    @cached_property
+    def _of_halves(self) -> list[tuple[int, int]]:
+        """The finalists of each half."""
+        return [self.finalists(scores) for scores in self._scores_of_halves]
 
     @cached_property
     def _gain(self) -> float:
         """The expected gain of the best chain over the best single link, both chosen without the items they are compared on."""
+        return self._gain_of(self._of_halves)
+
+    def _gain_of(self, chosen: Sequence[tuple[int, int]]) -> float:
+        """Return the expected gain of one candidate over another, both chosen on a half and compared on the other one."""
         found = [
-            self._compared(chain, single, ~half, self._draw.luck)
-            for half, (chain, single) in zip(self._draw.halves, self._of_halves, strict=True)
+            self._compared(first, second, ~half, self._draw.luck)
+            for half, (first, second) in zip(self._draw.halves, chosen, strict=True)
         ]
         soft, hard, apart = np.mean(found, 0)
         return self._weighed(float(soft), float(hard), float(apart), self._hard.shape[1])
+
+    def gains(self, some: NDArray[np.bool_]) -> bool:
+        """Whether the best of some candidates gains enough over the best of the others, where both are chosen on halves.
+
+        Args:
+            some: Which ones, bool [candidates].
+        """
+        if some.all() or not some.any():
+            return False
+        chosen = [
+            (int(np.where(some, scores, -1).argmax()), int(np.where(some, -1, scores).argmax()))
+            for scores in self._scores_of_halves
+        ]
+        return bool(self._gain_of(chosen) > MARGIN / np.sqrt(self._hard.shape[1]))
 
     def _compared(
         self, chain: int, single: int, here: NDArray[np.bool_], luck: Floats

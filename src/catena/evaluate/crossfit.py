@@ -22,9 +22,11 @@ from catena.evaluate.pilot import Sample, take
 __all__ = ["CrossFit", "Judged", "Links"]
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
 Links = tuple[int, ...]
 
 PARTS = 5
+MOST_SETS = 200  # of links, that one discount is learned from
 DIGITS = 6
 CERTAIN = 50.0  # nats: more than all other links together can say
 
@@ -47,11 +49,11 @@ class Judged:
 
 
 class CrossFit:
-    """Every set of up to `most` links on a pilot.
+    """Every set of links on a pilot.
 
     Args:
         pilot: Votes, with gold on every item.
-        most: Links in a set.
+        most: Links in the sets that all are looked at; what larger ones say is learned when it is asked for.
         certain: The link whose votes are the gold, if one's are.
         part: How the pilot is cut, where it is cut already, [n].
     """
@@ -74,6 +76,7 @@ class CrossFit:
         ]
         place = np.argsort(np.argsort(pilot.tie, kind="stable"), kind="stable")
         self._part = place % PARTS if part is None else part
+        self._words: dict[Links, Judged] = {}
 
     def part(self, links: list[int], rows: NDArray[np.int64]) -> "CrossFit":
         """Return the same for some links and some rows only."""
@@ -89,21 +92,28 @@ class CrossFit:
         """The links that something is learned of."""
         return [j for j in range(len(self.designs)) if j != self.certain]
 
-    @cached_property
-    def sets(self) -> list[Links]:
-        """All sets of links, each ascending."""
-        links = range(len(self.designs))
-        return [each for size in range(1, self.most + 1) for each in combinations(links, size)]
-
-    @cached_property
-    def judged(self) -> dict[Links, Judged]:
-        """What each set says, learned without the item."""
-        return self._fitted[0]
+    def word(self, links: Links) -> Judged:
+        """Return what a set of links says, in whatever order they are, learned without the item."""
+        chosen = tuple(sorted(links))
+        if chosen not in self._words:
+            certain = self.certain in chosen
+            self._words[chosen] = (
+                self._right if certain else self._judge(*self._said(list(chosen)), self._everyone)
+            )
+        return self._words[chosen]
 
     @cached_property
     def alone(self) -> list[Judged]:
         """What each link's own label is worth, [m]."""
-        return self._fitted[1]
+        own, label = np.zeros((len(self.designs), len(self.gold))), self._pilot.votes.label
+        for here, _, log_prior, evidence, _ in self._parts:
+            for j in self._learned:
+                chances = np.exp(log_softmax(log_prior + evidence[j, here]))
+                own[j, here] = picked(chances, label[j, here])
+        return [
+            self._right if j == self.certain else self._judge(label[j], own[j], self._everyone)
+            for j in range(len(self.designs))
+        ]
 
     def rule(self, chain: Links, *, named_only: bool = False) -> Calibrated:
         """Return the rule of a chain of these links in this order, learned on the whole pilot."""
@@ -115,7 +125,8 @@ class CrossFit:
                 weights.append((*(weights[-1] if weights else ()), 1.0))
                 continue
             so_far = list(chain[:seen])
-            found = fit_weights(log_prior, evidence[so_far], self.gold, discounts[seen])
+            discount = self._discount(seen, log_prior, evidence, self.gold, discounts)
+            found = fit_weights(log_prior, evidence[so_far], self.gold, discount)
             weights.append(tuple(np.round(found, DIGITS).tolist()))
         right = VoteCurve(CERTAIN, 0.0, (), (), ((0.0,),) * self.labels)
         return Calibrated(
@@ -133,35 +144,38 @@ class CrossFit:
         return self._learn(np.arange(len(self.gold)))
 
     @cached_property
-    def _fitted(self) -> tuple[dict[Links, Judged], list[Judged]]:
-        n, votes, links = len(self.gold), self._pilot.votes, self._learned
-        sets = [each for each in self.sets if self.certain not in each]
-        label = np.full((len(sets), n), -1, np.int16)
-        soft, own = np.zeros((len(sets), n)), np.zeros((len(self.designs), n))
-        everyone = np.zeros((n, self.labels))
-        for part in range(PARTS):
-            here, rest = np.flatnonzero(self._part == part), np.flatnonzero(self._part != part)
-            _, log_prior, evidence, discounts = self._learn(rest)
-            for at, chosen in enumerate(sets):
-                chances = self._chances(list(chosen), here, rest, log_prior, evidence, discounts[len(chosen)])
-                free = any(self.designs[j].distribution for j in chosen)
-                label[at, here], soft[at, here] = said(chances, votes.label[list(chosen)][:, here], free=free)
-            for j in links:
-                own[j, here] = picked(
-                    np.exp(log_softmax(log_prior + evidence[j, here])), votes.label[j, here]
-                )
-            if not links:
-                continue
+    def _parts(self) -> list[tuple[Rows, Rows, Floats, Floats, dict[int, float]]]:
+        """Each part of the pilot and the rest of it, with what is learned there: log-prior, evidence and discounts."""
+        cut = [
+            (np.flatnonzero(self._part == part), np.flatnonzero(self._part != part)) for part in range(PARTS)
+        ]
+        return [(here, rest, *self._learn(rest)[1:]) for here, rest in cut]
+
+    @cached_property
+    def _right(self) -> Judged:
+        """The word of whatever is right by definition."""
+        ones = np.ones(len(self.gold))
+        return Judged(self.gold, ones, ones, ones)
+
+    @cached_property
+    def _everyone(self) -> Floats:
+        """The posterior of each item by the votes of all links that something is learned of, [n, K]."""
+        everyone, links = np.zeros((len(self.gold), self.labels)), self._learned
+        for here, rest, log_prior, evidence, _ in self._parts if links else []:
             together = fit_discount(log_prior, evidence[links][:, rest].sum(0)[None], self.gold[rest])
             everyone[here] = self._chances(links, here, rest, log_prior, evidence, together)
-        judged = {chosen: self._judge(label[at], soft[at], everyone) for at, chosen in enumerate(sets)}
-        if self.certain is not None:
-            right = Judged(self.gold, np.ones(n), np.ones(n), np.ones(n))
-            judged |= {each: right for each in self.sets if self.certain in each}
-        return judged, [
-            judged[j,] if j == self.certain else self._judge(votes.label[j], own[j], everyone)
-            for j in range(len(self.designs))
-        ]
+        return everyone
+
+    def _said(self, chosen: list[int]) -> tuple[NDArray[np.int16], Floats]:
+        """Return what a set of links says of each item, and the posterior of that, [n]."""
+        votes, n = self._pilot.votes, len(self.gold)
+        label, soft = np.full(n, -1, np.int16), np.zeros(n)
+        free = any(self.designs[j].distribution for j in chosen)
+        for here, rest, log_prior, evidence, discounts in self._parts:
+            discount = self._discount(len(chosen), log_prior, evidence[:, rest], self.gold[rest], discounts)
+            chances = self._chances(chosen, here, rest, log_prior, evidence, discount)
+            label[here], soft[here] = said(chances, votes.label[chosen][:, here], free=free)
+        return label, soft
 
     def _chances(
         self,
@@ -192,13 +206,25 @@ class CrossFit:
             [design.inputs @ found for design, found in zip(self.designs, parameters, strict=True)]
         )
         discounts = {1: 1.0}
-        for size in range(2, self.most + 1):
-            sets = [list(links) for links in self.sets if len(links) == size and self.certain not in links]
-            if not sets:
-                break
-            summed = np.stack([evidence[links][:, rows].sum(0) for links in sets])
-            discounts[size] = fit_discount(log_prior, summed, gold)
+        for size in range(2, min(self.most, len(self._learned)) + 1):
+            self._discount(size, log_prior, evidence[:, rows], gold, discounts)
         return parameters, log_prior, evidence, discounts
+
+    def _discount(
+        self,
+        size: int,
+        log_prior: Floats,
+        evidence: Floats,
+        gold: NDArray[np.int16],
+        known: dict[int, float],
+    ) -> float:
+        """Return the discount of sets of so many links, learned when it is first asked for; `known` keeps it."""
+        if size not in known:
+            sets = list(combinations(self._learned, size))
+            some = sets[:: -(-len(sets) // MOST_SETS)]
+            summed = np.stack([evidence[list(links)].sum(0) for links in some])
+            known[size] = fit_discount(log_prior, summed, gold)
+        return known[size]
 
 
 def picked(chances: Floats, label: NDArray[np.int16]) -> Floats:

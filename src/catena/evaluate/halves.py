@@ -45,12 +45,12 @@ class Halves:
 
     def chain(self, links: Links, forwarded: tuple[float, ...]) -> Halved:
         """Return what a chain does that forwards so much at each link, as in `Candidate`."""
-        word = self._fit.judged[links[:1]]
+        word = self._fit.word(links[:1])
         summed = _sums(word, self._draw.halves, self._draw.luck_of_half)
         here = self._draw.halves
         for seen in range(1, len(links)):
             price, before = self._relative[links[0], links[seen]], word
-            word = self._fit.judged[tuple(sorted(links[: seen + 1]))]
+            word = self._fit.word(links[: seen + 1])
             order = doubt_first(before.soft, price, self._tie)
             bill = np.cumsum(here[:, order] * price[order], 1)
             paid = bill <= (forwarded[seen] * self._size * (1 + 1e-9))[:, None]

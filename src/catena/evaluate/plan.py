@@ -12,13 +12,14 @@ from catena.aggregate import Result
 from catena.data.votes import VoteTable
 from catena.errors import InputError
 from catena.evaluate.budget import Budget, Target
+from catena.evaluate.candidates import ALL_LOOKED_AT, Candidate
 from catena.evaluate.crossfit import CrossFit
 from catena.evaluate.metrics import Scores, score
 from catena.evaluate.pilot import FEWEST, Sample, take
 from catena.evaluate.planned import Planned, run_planned
 from catena.evaluate.prices import Prices, ladder
 from catena.evaluate.reliability import auroc, calibration_error
-from catena.evaluate.search import MOST_LINKS, Candidate, Found, Search
+from catena.evaluate.search import Found, Search
 from catena.routing import Policy, ties
 from catena.routing.spend import Spend
 
@@ -26,7 +27,7 @@ __all__ = ["Plan", "Planner", "held_out"]
 
 BLIND = 0.7  # a link whose confidence ranks worse than this routes badly
 RUNGS = 16  # budgets tried for a target
-MOST_TIMES = 2.0  # of the dearest link: where the frontier ends
+NEARER = 4  # more of them between the last that is too little and the first that is enough
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Planner:
         agree_with: The link whose votes are the pilot's gold (see `pilot.agreeing`): accuracy then means agreement with
             it. It agrees with itself, at its price; so whatever a chain forwards to it is right, and no plan costs more
             than it does. None where gold comes from elsewhere: from people, or from a link that is no candidate.
+        links: How many links a chain may have; all of them unless said.
 
     Raises:
         InputError: A link has no costs, or too few items have gold.
@@ -71,6 +73,7 @@ class Planner:
         seed: int = 0,
         metric: str = "accuracy",
         agree_with: str | None = None,
+        links: int | None = None,
     ) -> None:
         self._ids = tuple(pilot.votes.item_ids.tolist())
         self.spent = float(np.nansum(pilot.votes.cost_usd))
@@ -88,7 +91,8 @@ class Planner:
             )
         self.paid = np.nan_to_num(votes.cost_usd)
         certain = None if agree_with is None else self._at(agree_with, "--target agreement")
-        self._fit = CrossFit(self.pilot, MOST_LINKS, certain)
+        self._most = len(votes.links) if links is None else links
+        self._fit = CrossFit(self.pilot, min(ALL_LOOKED_AT, self._most), certain)
         self._searches: dict[int | None, Search] = {}
 
     @property
@@ -122,7 +126,7 @@ class Planner:
         reference = self._reference(budget)
         search = self._search(budget, reference)
         asked = self._each(budget, reference)
-        ends = asked if asked is not None else MOST_TIMES * float(self.paid.mean(1).max())
+        ends = asked if asked is not None else float(np.sort(self.paid.mean(1))[-self._most :].sum())
         found = search.best(ends) if target is None else self._cheapest(search, ends, target)
         if found is None:
             costs = self.paid.mean(1)
@@ -215,17 +219,31 @@ class Planner:
         at = self.pilot.votes.links.index(reference) if relative else None
         if at not in self._searches:
             prices = Prices(self.paid, at, self._rest)
-            self._searches[at] = Search(self._fit, prices, self.pilot.tie, self._metric)
+            self._searches[at] = Search(self._fit, prices, self.pilot.tie, self._metric, self._most)
         return self._searches[at]
 
     def _cheapest(self, search: Search, most: float, target: Target) -> Found | None:
         """Return the cheapest plan expected to reach a target, or the best within the budget."""
-        steps = ladder(self.paid.mean(1).tolist(), most, RUNGS)
-        found = [each for each in map(search.best, steps) if each]
-        good = [each for each in found if each.value >= target.value]
-        if good:
-            return min(good, key=lambda each: (each.usd, -each.value))
-        return max(found, key=lambda each: each.value, default=None)
+        found: list[Found] = []
+        before = 0.0
+        for each in ladder(self.paid.mean(1).tolist(), most, RUNGS):
+            one = search.best(each)
+            if one and one.value >= target.value:
+                return self._nearer(search, before, each, one, target)
+            found += [one] if one else []
+            before = each
+        return max(found, key=lambda one: one.value, default=None)
+
+    def _nearer(self, search: Search, little: float, enough: float, found: Found, target: Target) -> Found:
+        """Return the plan of the least budget that is enough, found by halving what lies between (in ratios)."""
+        for _ in range(NEARER if little > 0 else 0):
+            middle = math.sqrt(little * enough)
+            one = search.best(middle)
+            if one and one.value >= target.value:
+                enough, found = middle, min(found, one, key=lambda one: one.usd)
+            else:
+                little = middle
+        return found
 
     def _write_down(self, candidate: Candidate, budget: Budget | None, reference: str) -> Planned:
         votes = self.pilot.votes

@@ -1,4 +1,7 @@
-"""Which chain to take for a budget: every chain of up to three links in every order, replayed on the pilot.
+"""Which chain to take for a budget: every chain of up to three links in every order, replayed on the pilot, and longer ones.
+
+Chains of more than three links are too many to look at all. The best ones at hand get one link more, every other link at every
+place (`longer`), and those get another one, as long as each further link gains on halves of the pilot that had no say in it.
 
 The best of thousands of candidates on a few hundred items is partly the luckiest (the winner's curse). Three things keep
 luck out. Candidates are scored by their *expected* accuracy, the mean posterior of the labels they give, learned without
@@ -15,37 +18,21 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from catena.evaluate.candidates import ALL_LOOKED_AT, Candidate, Candidates
 from catena.evaluate.contest import MARGIN, Contest, Draw, Halved, draw_of
 from catena.evaluate.crossfit import CrossFit, Judged, Links
 from catena.evaluate.halves import Halves
 from catena.evaluate.luck import boast, wilson
-from catena.evaluate.prices import SLACK, Prices
+from catena.evaluate.prices import Prices
 from catena.routing.spend import follow, foretold
 
-__all__ = ["Candidate", "Found", "Search"]
+__all__ = ["Found", "Search"]
 
 Floats = NDArray[np.float64]
 
-MOST_LINKS = 3
-SPLITS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-LEAST_FORWARDED = 0.01
+LENGTHENED = 8  # chains that get another link
 HALVES = 24
 TRACKING = (0.4, 0.9)  # beyond these, 24 halves were unlucky
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A chain and how far it forwards.
-
-    Args:
-        links: In order.
-        forwarded: Spending at each link as a share of what the link would cost on all items; the first is 1.
-        own: The single link's own label, instead of the calibrated one.
-    """
-
-    links: Links
-    forwarded: tuple[float, ...]
-    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,19 +59,29 @@ class Found:
 
 
 class Search:
-    """All candidates over one pilot."""
+    """All candidates over one pilot.
+
+    Args:
+        fit: What each set of links says.
+        prices: What they charge.
+        tie: Settles ties, uint64 [n].
+        metric: What is chosen by.
+        most: Links in a chain.
+    """
 
     def __init__(
-        self, fit: CrossFit, prices: Prices, tie: NDArray[np.uint64], metric: str = "accuracy"
+        self,
+        fit: CrossFit,
+        prices: Prices,
+        tie: NDArray[np.uint64],
+        metric: str = "accuracy",
+        most: int = ALL_LOOKED_AT,
     ) -> None:
-        self.fit, self.prices, self._metric = fit, prices, metric
-        self._judged, self._gold, self._tie = fit.judged, fit.gold, tie
-        self._means = prices.mean
-        self._least = max(LEAST_FORWARDED, 1 / max(prices.rest, 1))
+        self.fit, self.prices, self._metric, self._most = fit, prices, metric, most
+        self._gold, self._tie = fit.gold, tie
+        self._means, self._candidates = prices.mean, Candidates(prices, fit.most, fit.certain)
         self._orders: dict[tuple[int, int], tuple[NDArray[np.int64], Floats]] = {}
         links = range(len(self._means))
-        self._held_back = [prices.held_back(first) for first in links]
-        self._lumps = {(a, b): prices.lump(a, b) for a in links for b in links}
         self._relative = {
             (a, b): foretold(prices.paid[a], self._means[a], self.follows(a, b)) for a in links for b in links
         }
@@ -95,65 +92,18 @@ class Search:
             return 0.0
         return 1.0 if first == link else follow(self.prices.paid[first], self.prices.paid[link])
 
-    def candidates(self, each: float) -> list[Candidate]:
-        """Return every chain that `each` USD per item can pay for, spending it all where that is possible."""
-        cost, found = self._means.tolist(), []
-        for a in range(len(cost)):
-            if not self.prices.affords(a, each):
-                continue
-            found.append(Candidate((a,), (1.0,)))
-            found.append(Candidate((a,), (1.0,), own=True))
-            if a == self.fit.certain:  # nothing is left to ask
-                continue
-            for b in range(len(cost)):
-                left = self._left(each, a, b)
-                most = 1.0 if left >= cost[b] else left / max(cost[b], 1e-300)
-                if b == a or most < self._least or self.fit.most < 2:
-                    continue
-                found.append(Candidate((a, b), (1.0, most)))
-                if b == self.fit.certain:
-                    continue
-                found += [chain for c in range(len(cost)) for chain in self._of_three(a, b, c, each)]
-        return found
-
-    def _left(self, each: float, first: int, *later: int) -> float:
-        """Return what a budget leaves for later links, USD per item."""
-        lump = max(self._lumps[first, link] for link in later)
-        last = lump / (each * max(self.prices.rest, 1)) if lump > 0 else 0.0
-        kept = self._held_back[first] + max(0.0, last - SLACK / 2)
-        return each * (1 - kept) - float(self._means[first])
-
-    def _of_three(self, a: int, b: int, c: int, each: float) -> list[Candidate]:
-        """Return the ways to divide what is left between the second and the third link."""
-        if c in (a, b) or self.fit.most < MOST_LINKS:
-            return []
-        cost, left = self._means.tolist(), self._left(each, a, b, c)
-        if left < 0:
-            return []
-        most = 1.0 if left >= cost[b] else left / cost[b]
-        if left >= cost[b] + cost[c]:
-            return [Candidate((a, b, c), (1.0, 1.0, 1.0))]
-        least = left / (cost[b] + cost[c])
-        found = []
-        for split in SPLITS[:-1]:
-            second = least + split * (most - least)
-            third = second if cost[c] <= 0 else min(second, (left - second * cost[b]) / cost[c])
-            if third >= self._least:
-                found.append(Candidate((a, b, c), (1.0, second, third)))
-        return found
-
     def replay(self, candidate: Candidate) -> Judged:
         """Return what a candidate says about the pilot."""
         if candidate.own:
             return self.fit.alone[candidate.links[0]]
         first = candidate.links[0]
-        word = self._judged[(first,)]
+        word = self.fit.word((first,))
         if len(candidate.links) == 1:
             return word
         label, soft, fair, hard = word.label.copy(), word.soft.copy(), word.fair.copy(), word.hard.copy()
         here = np.arange(len(soft))
         for seen in range(1, len(candidate.links)):
-            before = self._judged[tuple(sorted(candidate.links[:seen]))].soft
+            before = self.fit.word(candidate.links[:seen]).soft
             price = self._relative[first, candidate.links[seen]]
             if seen == 1:
                 order, bill = self._first_order(first, candidate.links[1])
@@ -162,34 +112,72 @@ class Search:
                 bill = np.cumsum(price[order])
             cap = candidate.forwarded[seen] * len(soft) * (1 + 1e-9)
             here = order[: int(np.searchsorted(bill, cap, "right"))]
-            word = self._judged[tuple(sorted(candidate.links[: seen + 1]))]
+            word = self.fit.word(candidate.links[: seen + 1])
             label[here], soft[here] = word.label[here], word.soft[here]
             fair[here], hard[here] = word.fair[here], word.hard[here]
         return Judged(label, soft, fair, hard)
 
     def _first_order(self, first: int, second: int) -> tuple[NDArray[np.int64], Floats]:
         if (first, second) not in self._orders:
-            sure, price = self._judged[(first,)].soft, self._relative[first, second]
+            sure, price = self.fit.word((first,)).soft, self._relative[first, second]
             order = np.lexsort((self._tie, sure, -(1 - sure) / price))
             self._orders[first, second] = order, np.cumsum(price[order])
         return self._orders[first, second]
 
     def best(self, each: float) -> Found | None:
         """Return the candidate to take for `each` USD per item; None where no link can be paid for."""
-        candidates = self.candidates(each)
+        candidates = self._candidates.within(each)
         if not candidates:
             return None
         said = [self.replay(candidate) for candidate in candidates]
-        contest = Contest(said, np.array([candidate.own for candidate in candidates]), self._draw)
+        contests = self._contests(each, candidates, said)
+        contest = contests[-1]
         if self._metric == "accuracy":
             at = contest.taken()
         else:
-            scores = np.array([self._macro_f1(each) for each in said])
+            scores = self._scores(contest, said)
             chain, single = contest.finalists(scores)
             enough = scores[chain] - scores[single] > MARGIN / np.sqrt(len(self._gold))
             at = chain if enough else single
-        overstated = contest.overstated(lambda one: self._halved(candidates[one]))
+        # What is made of the best has their luck in it, on all halves: growing makes no choice more modest.
+        overstated = max(one.overstated(lambda at: self._halved(candidates[at])) for one in contests)
         return self._describe(candidates[at], said[at], overstated)
+
+    def _contests(self, each: float, candidates: list[Candidate], said: list[Judged]) -> list[Contest]:
+        """Add longer chains to the candidates, as long as one link more gains; return their contests, that of all comes last."""
+        contest = self._contest(candidates, said)
+        found = [contest]
+        for size in range(self.fit.most + 1, min(self._most, len(self._means)) + 1):
+            best = self._leading(candidates, self._scores(contest, said))
+            grown = [candidates[at] for at in best if len(candidates[at].links) == size - 1]
+            more = list(dict.fromkeys(one for chain in grown for one in self._candidates.longer(chain, each)))
+            told = [self.replay(candidate) for candidate in more]
+            trial = self._contest([candidates[at] for at in best] + more, [said[at] for at in best] + told)
+            if not trial.gains(np.arange(len(best) + len(more)) >= len(best)):
+                break
+            candidates += more
+            said += told
+            contest = self._contest(candidates, said)
+            found = [found[0], contest]
+        return found
+
+    def _contest(self, candidates: list[Candidate], said: list[Judged]) -> Contest:
+        return Contest(said, np.array([candidate.own for candidate in candidates]), self._draw)
+
+    def _scores(self, contest: Contest, said: list[Judged]) -> Floats:
+        if self._metric == "accuracy":
+            return contest.scores
+        return np.array([self._macro_f1(each) for each in said])
+
+    def _leading(self, candidates: list[Candidate], scores: Floats) -> list[int]:
+        """Return the best chains, one candidate of each."""
+        found: dict[Links, int] = {}
+        for at in np.argsort(-scores, kind="stable").tolist():
+            if not candidates[at].own:
+                found.setdefault(candidates[at].links, at)
+            if len(found) == LENGTHENED:
+                break
+        return list(found.values())
 
     def _halved(self, candidate: Candidate) -> Halved:
         """Return what a candidate does on each half of the pilot, within the half's own budget."""
@@ -245,7 +233,7 @@ class Search:
         Measured on the best chain for the dearest link's money: its estimate is made anew on random halves of the pilot,
         which vary among each other as whole pilots would.
         """
-        chains = [each for each in self.candidates(float(self._means.max())) if len(each.links) > 1]
+        chains = [each for each in self._candidates.within(float(self._means.max())) if len(each.links) > 1]
         if not chains:
             return 1.0
         said = [self.replay(chain) for chain in chains]

@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from catena.evaluate.candidates import Candidate
 from catena.evaluate.metrics import score
 from catena.evaluate.pilot import Sample
 from catena.evaluate.plan import Plan, Planner
-from catena.evaluate.search import Candidate, Found
+from catena.evaluate.search import Found
 
 __all__ = ["summary"]
 

@@ -3,7 +3,7 @@
 import datetime as dt
 import unicodedata
 
-__all__ = ["clock", "count", "figure", "lasting", "moment", "money", "rate", "share", "shown"]
+__all__ = ["clock", "count", "figure", "lasting", "moment", "money", "rate", "share", "shown", "times"]
 
 DASH = "-"
 
@@ -39,6 +39,19 @@ def share(value: float | None) -> str:
     ('83.8%', '-')
     """
     return DASH if value is None else f"{value:.1%}"
+
+
+def times(value: float | None) -> str:
+    """Return a multiple, with as many digits as tell a small one from nothing.
+
+    >>> times(1.5), times(0.0), times(0.00049), times(0.00001), times(None)
+    ('1.50x', '0.00x', '0.0005x', '<0.0001x', '-')
+    """
+    if value is None:
+        return DASH
+    if 0 < value < 0.0001:
+        return "<0.0001x"
+    return f"{value:.1g}x" if 0 < value < 0.01 else f"{value:.2f}x"
 
 
 def figure(value: float | None, digits: int = 3) -> str:
