@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from catena.confidence import LabelScorer, Listed, Token
-from catena.confidence.scores import FLOOR
+from catena.confidence.path import FLOOR
 from catena.errors import LinkError
 from catena.links.likelihood import LIKELIHOOD, Likely, Scored, label_logprob, vote_of
 from catena.links.reading import abstained
