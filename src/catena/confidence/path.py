@@ -135,13 +135,15 @@ class Path:
                 self.loose[index] += loose
 
     def follow(self, own: Led) -> None:
-        """Go on with the generated token."""
-        if own.mask & (own.mask - 1):
-            self.data, self.alive, self.mass = self.data + own.data, own.mask, self.mass * own.mass
-        elif own.mask:
-            self.sure(own.mask, own.mass)
+        """Go on with the generated token, which leaves several labels."""
+        self.data, self.alive, self.mass = self.data + own.data, own.mask, self.mass * own.mass
+
+    def give(self, mask: Mask, mass: float) -> None:
+        """End with a generated token that leaves one label or none."""
+        if mask:
+            self.sure(mask, mass)
         else:
-            self.maybe(self.alive, 0, own.mass)
+            self.maybe(self.alive, 0, mass)
 
     def ended(self, exact: Mask) -> None:
         """Count a text that ends while several labels are left: as the one that it is, where it is one."""

@@ -60,7 +60,7 @@ class LabelScorer:
         self._names = [normalize("NFC", label).strip().lstrip(EDGES) for label in self.labels]
         self._all = (1 << len(self._keys)) - 1
         self._decorated = any(key[:1] in EDGES for key in self._keys if key)
-        self._cache: dict[bytes, tuple[Mask, Mask, str]] = {}
+        self._cache: dict[bytes, tuple[Mask, Mask, Mask, str]] = {}
 
     def parse(self, text: str) -> Found | Missed:
         """Return the one label that the answer is, or why there is none."""
@@ -80,18 +80,22 @@ class LabelScorer:
             (data, mass), others, unlisted = listed(tokens[at], head if at == first else b"")
             least = min([each for _, each in others], default=1.0) if ranked else 1.0
             path.unlisted(unlisted, (mass or 1.0) if ranked else 1.0, least)
+            begun = 0
             if data:
-                mask, _, text = self._match(path.data + data)
+                mask, _, begun, text = self._match(path.data + data)
             elif any(token.text or token.raw for token in tokens[at + 1 :]):
                 mask, text = path.alive, ""  # part of a character that a later token spells out
             else:
                 mask, text = self._exact(path.data), ""
-            own = Led(data, mask & path.alive, mass, text)
+            mask &= path.alive
+            if not mask & (mask - 1):
+                self._others(path, Led(data, mask, mass, text, mask, mask), others)
+                path.give(mask, mass)
+                return path.scores()
+            own = Led(data, mask, mass, text, mask, begun & mask)
             given = self._others(path, own, others)
             path.follow(own)
             path.passed |= longer(own, given)
-            if not own.mask & (own.mask - 1):
-                return path.scores()
         path.ended(self._exact(path.data))
         return path.scores()
 
@@ -102,18 +106,16 @@ class LabelScorer:
             if not data:
                 self._empty(path, mass)
                 continue
-            may, mask, text = self._match(path.data + data)
+            may, mask, begun, text = self._match(path.data + data)
             may &= path.alive
-            each = Led(data, mask & path.alive or may, mass, text, may)
             if may & (may - 1):
-                (several if text else bare).append(each)
-            else:
-                given.append(each._replace(begun=may))
-                if may:
-                    path.sure(may, mass)
+                mask = mask & path.alive or may
+                (several if text else bare).append(Led(data, mask, mass, text, may, begun & mask))
+            elif may:
+                given.append(Led(data, may, mass, text, may, may))
+                path.sure(may, mass)
         if several or bare:
-            several = [self._begun(path, each) for each in several]
-            said = [self._begun(path, own), *given, *several]
+            said = [own, *given, *several]
             for each in bare:
                 self._lend_bare(path, own, each, longer(each, said), given)
             several.sort(key=lambda each: (not own.data.startswith(each.data), -each.mass))
@@ -161,14 +163,6 @@ class LabelScorer:
             else:
                 path.lend(own, token, [*given, token._replace(mass=TRACE)])
 
-    def _begun(self, path: Path, token: Led) -> Led:
-        """Return the token with those of its labels that it begins in their own case."""
-        if not token.mask & (token.mask - 1):
-            return token._replace(begun=token.mask)
-        text = normalize("NFC", decode(path.data + token.data)[0]).lstrip(EDGES)
-        begun = [at for at, name in enumerate(self._names) if token.mask >> at & 1 and name.startswith(text)]
-        return token._replace(begun=sum(1 << at for at in begun))
-
     def _apart(self, data: bytes, mask: Mask, parted: Mask) -> Mask:
         """Return which labels of an ambiguous alternative share its mass; 0 where all are parted.
 
@@ -180,7 +174,7 @@ class LabelScorer:
     def _empty(self, path: Path, mass: float) -> None:
         """Count an empty token: an end token, or on some servers a part of a character."""
         exact = self._exact(path.data) & path.alive
-        _, _, text = self._match(path.data)
+        *_, text = self._match(path.data)
         wide = sum(
             1 << index
             for index, key in enumerate(self._keys)
@@ -203,10 +197,11 @@ class LabelScorer:
             text = text[1:]
         return 0
 
-    def _match(self, data: bytes) -> tuple[Mask, Mask, str]:
+    def _match(self, data: bytes) -> tuple[Mask, Mask, Mask, str]:
         """Return the labels that an answer beginning with these bytes may be, and its text without decoration.
 
-        Of the labels, all, and then those that it leads to without a mark that changes its last character (`e` to `é`).
+        Of the labels, all; those that it leads to without a mark that changes its last character (`e` to `é`); and those
+        that it begins in their own case.
         """
         match = self._cache.get(data)
         if match is None:
@@ -215,18 +210,20 @@ class LabelScorer:
             match = self._cache[data] = self._matched(*decode(data))
         return match
 
-    def _matched(self, text: str, cut: bytes) -> tuple[Mask, Mask, str]:
+    def _matched(self, text: str, cut: bytes) -> tuple[Mask, Mask, Mask, str]:
+        written = normalize("NFC", text).lstrip(EDGES)
+        begun = sum(1 << at for at, name in enumerate(self._names) if name.startswith(written))
         text = fold(text)
         bare = text.lstrip(EDGES)
         if not bare and cut and any(edge.startswith(cut) for edge in WIDE_EDGES):
-            return self._all, self._all, ""
+            return self._all, self._all, self._all, ""
         starts = range(len(text) - len(bare)) if self._decorated else range(0)
         texts = [bare, *[text[at:] for at in starts]]
         mask = may = reduce(or_, [compatible(self._keys, each, cut) for each in texts])
         if self._composed:
             said = [normalize("NFD", each) for each in texts]
             may |= reduce(or_, [compatible(self._apart_keys, each, cut) for each in said])
-        return may, mask, f"{bare}{cut!r}" if cut else bare
+        return may, mask, begun, f"{bare}{cut!r}" if cut else bare
 
 
 def compatible(keys: Sequence[str], text: str, cut: bytes) -> Mask:
