@@ -100,3 +100,21 @@ def train(folder: Path) -> Path:
     model.save_pretrained(folder)
     made.save_pretrained(folder)
     return folder
+
+
+def decider(folder: Path) -> Path:
+    """Save a model of a kind that vLLM has choose among options, with random weights, and return the folder."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(0)
+    made = tokenizer()
+    end = made.convert_tokens_to_ids("<|im_end|>")
+    config = Qwen3Config(
+        vocab_size=len(made), hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=32, max_position_embeddings=512, pad_token_id=0, bos_token_id=1, eos_token_id=end,
+        tie_word_embeddings=False, initializer_range=0.2,
+    )  # fmt: skip
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    made.save_pretrained(folder)
+    return folder
