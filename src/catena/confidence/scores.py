@@ -22,7 +22,7 @@ from unicodedata import category, normalize
 
 from catena.confidence.answer import OPENERS, Found, LabelParser, Missed, fold
 from catena.confidence.path import LabelScores, Led, Mask, Path
-from catena.confidence.tokens import Mass, Token, decode, listed, locate
+from catena.confidence.tokens import Mass, Token, decode, listed, locate, place
 
 __all__ = ["LabelScorer", "LabelScores", "score_labels"]
 
@@ -65,6 +65,20 @@ class LabelScorer:
     def parse(self, text: str) -> Found | Missed:
         """Return the one label that the answer is, or why there is none."""
         return self._parser.parse(text)
+
+    def score_answer(self, tokens: Sequence[Token], text: str, start: int) -> LabelScores | None:
+        """Return the probabilities of all labels; None where the tokens tell none, or are those of another text.
+
+        Args:
+            tokens: All that the server lists, in order: those of thoughts that it left out of the answer, too.
+            text: The answer.
+            start: As `Found.start`.
+        """
+        begin = place(tokens, text) if tokens else None
+        if begin is None:
+            return None
+        scores = self.score(tokens, max(begin + start, 0))
+        return None if scores.logprobs[scores.best] is None else scores
 
     def score(self, tokens: Sequence[Token], start: int, *, ranked: bool = True) -> LabelScores:
         """Return the probabilities of all labels, given the answer's text before the label.

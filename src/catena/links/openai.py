@@ -24,7 +24,7 @@ from catena.links.samples import Sampler
 from catena.links.scoring import SOURCES, Scoring, ServerScorer
 from catena.links.thinking import Read, Said, Thinker, in_two_turns, thoughts_of
 from catena.links.verbalised import read_verbalised, verbalising
-from catena.links.wire import Choice, Completion, bad_body
+from catena.links.wire import Choice, Completion, bad_body, decoder
 from catena.task import LinkSpec, TaskSpec
 from catena.types import Answer, Failure, Item, Rate, Usage, Vote, together
 
@@ -311,14 +311,11 @@ class OpenAILink:
         if self._settings.verbalised:
             return read_verbalised(self._scorer, text, cut=cut, abstain=self._abstain)
         found = read_label(self._scorer, text, cut=cut, abstain=self._abstain)
-        return self._vote(choice, found) if isinstance(found, Found) else found
+        return self._vote(choice, text, found) if isinstance(found, Found) else found
 
-    def _vote(self, choice: Choice, found: Found) -> Answer:
-        tokens = _tokens(choice)
-        if not tokens:
-            return Vote(found.label)
-        scores = self._scorer.score(tokens, found.start)
-        if scores.logprobs[scores.best] is None:
+    def _vote(self, choice: Choice, text: str, found: Found) -> Answer:
+        scores = self._scorer.score_answer(_tokens(choice), text, found.start)
+        if scores is None:
             return Vote(found.label)
         label = self._scorer.labels[scores.best]
         if label == self._abstain:  # likelier than what the text begins with
@@ -354,4 +351,4 @@ def _headers(key: str) -> dict[str, str]:
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Completion).decode
+_decode = decoder(Completion)

@@ -11,7 +11,7 @@ from catena.errors import LinkError
 from catena.links.client import Client
 from catena.links.price import Price
 from catena.links.probe import Probe, tokens_in
-from catena.links.wire import Choice, Completion
+from catena.links.wire import Choice, Completion, decoder
 from catena.types import Failure
 
 __all__ = ["OpenAIProbe", "tokenizer_of"]
@@ -206,5 +206,5 @@ def _with_room(body: dict[str, Any], tokens: int) -> dict[str, Any]:
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Completion).decode
+_decode = decoder(Completion)
 _decode_tokens = msgspec.json.Decoder(Tokenised).decode

@@ -18,7 +18,7 @@ from catena.confidence.path import FLOOR
 from catena.errors import ScoringError
 from catena.links.likelihood import LIKELIHOOD, Likely, Scored, label_logprob, vote_of
 from catena.links.reading import abstained
-from catena.links.wire import Completion, Count, bad_body
+from catena.links.wire import Completion, Count, bad_body, decoder
 from catena.types import Answer, Failure, Usage, Vote, together
 
 __all__ = ["SOURCES", "Scoring", "ServerScorer", "read_choice", "read_first_token"]
@@ -267,5 +267,5 @@ def _said(body: dict[str, Any], label: str) -> dict[str, Any]:
     return _of_one_token(body) | more | {"messages": messages}
 
 
-_decode = msgspec.json.Decoder(Likely).decode
+_decode = decoder(Likely)
 _decode_choice = msgspec.json.Decoder(Choices).decode

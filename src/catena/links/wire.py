@@ -1,14 +1,15 @@
 """The shapes of OpenAI-compatible answers, as loose as real servers are."""
 
 import json
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from catena.links.refusal import error_in_answer, one_line
 from catena.types import Failure, Usage
 
-__all__ = ["Choice", "Completion", "Count", "bad_body"]
+__all__ = ["Choice", "Completion", "Count", "bad_body", "decoder"]
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
@@ -181,6 +182,29 @@ def as_bytes(values: list[int] | None) -> bytes | None:
         return bytes(values)
     except ValueError:
         return None
+
+
+T = TypeVar("T", bound=Completion)
+IMPOSSIBLE = -9999.0  # as servers write it that know how to
+
+
+def decoder(to: type[T]) -> Callable[[bytes], T]:
+    """Return what reads an answer's body, where Python's `NaN` and `-Infinity` may stand for the log-probability of 0."""
+    strictly = msgspec.json.Decoder(to).decode
+
+    def decode(body: bytes) -> T:
+        try:
+            return strictly(body)
+        except msgspec.DecodeError:
+            if b"Infinity" not in body and b"NaN" not in body:
+                raise
+            try:
+                said = json.loads(body, parse_constant=lambda _: IMPOSSIBLE)
+            except ValueError:
+                said = None
+            return msgspec.convert(said, to)
+
+    return decode
 
 
 def bad_body(error: Exception, body: bytes, latency: float) -> Failure:
