@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from tiny_chat import LABELS, PROMPT, decider, texts, train
 
+from catena.data.rows import read_rows
 from catena.engine.check import check_task
 from catena.engine.run import Run
 from catena.errors import LinkError
@@ -321,19 +322,22 @@ def test_a_server_chooses_among_labels(addresses, tmp_path_factory):
 def test_what_a_server_offers_is_said_and_used(addresses, tmp_path):
     """A check of vLLM names its ways to score labels; `scoring: auto` takes one, keeps it in the run and labels by it."""
     python_of("vllm")
-    labels = ("very_positive", "very_negative", "neutral")
-    entry = link_to("vllm", addresses("vllm")) | {"scoring": "auto"}
-    task = chain_task(entry, labels=labels, prompt=PROMPT, data={"id": "id"})
-    plain = chain_task(entry | {"scoring": "answer"}, labels=labels, prompt=PROMPT)
-    (link,) = check_task(plain, None)["links"]
-    assert link["offered"] == [{"options": {"scoring": "likelihood"}, "calls": 3}]
+    entry = link_to("vllm", addresses("vllm"))
+    plain, open_ = (
+        chain_task(entry | {"scoring": way}, labels=LABELS, prompt=PROMPT, data={"id": "id"})
+        for way in ("answer", "auto")
+    )
     rows = rows_of([text for text, _ in texts(6)])
-    Run(task, rows, tmp_path / "run").execute()
+    (link,) = check_task(plain, read_rows(rows, plain.data, plain.labels))["links"]
+    offered = [each["options"]["scoring"] for each in link["offered"]]
+    assert offered == (["first-token", "likelihood"] if GIVEN else ["likelihood"])
+    Run(open_, rows, tmp_path / "run").execute()
     with Ledger(tmp_path / "run") as ledger:
         found = ledger.get("resolved")["vllm"]
-    assert (found["options"], found["source"]) == ({"scoring": "likelihood"}, "label_likelihood")
-    assert {vote.source for vote in answers_in(tmp_path / "run", "vllm").values()} == {"label_likelihood"}
-    assert Run(task, rows, tmp_path / "run").execute().did_nothing
+    source = "first_token_logprobs" if GIVEN else "label_likelihood"
+    assert (found["options"], found["source"]) == ({"scoring": offered[0]}, source)
+    assert {vote.source for vote in answers_in(tmp_path / "run", "vllm").values()} == {source}
+    assert Run(open_, rows, tmp_path / "run").execute().did_nothing
 
 
 def test_a_model_that_does_not_choose(addresses):

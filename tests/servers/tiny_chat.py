@@ -40,8 +40,8 @@ def chats(count: int, seed: int) -> list[tuple[str, str]]:
     return made
 
 
-def tokenizer():
-    """Return a byte-level tokenizer that knows the words of the questions."""
+def tokenizer(words: tuple[str, ...] = ()):
+    """Return a byte-level tokenizer that knows the words of the questions, and more where they are given."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -53,7 +53,7 @@ def tokenizer():
         vocab_size=480, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
     )
     corpus = [f"user\n{question}\nassistant\n{answer}" for question, answer in chats(400, 1)]
-    made.train_from_iterator(corpus, trainer)
+    made.train_from_iterator([*corpus, *words * 1000], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=made,
         pad_token="<pad>",
@@ -108,7 +108,7 @@ def decider(folder: Path) -> Path:
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(0)
-    made = tokenizer()
+    made = tokenizer(("yes", "no"))  # answers that vLLM asks for besides letters and digits
     end = made.convert_tokens_to_ids("<|im_end|>")
     config = Qwen3Config(
         vocab_size=len(made), hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=2,
