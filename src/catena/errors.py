@@ -9,6 +9,7 @@
     └── StoppedError            the run stopped; the same command resumes it                exit 3
         ├── BusyError           another process works on this run
         ├── LinkError           a link is unusable as a whole (key, model, address, outage)
+        │   └── ScoringError    its server does not score the labels itself in the way that was asked for
         └── LedgerError         the ledger can't be read or written
 
 What goes wrong with a single item is never an exception: it is a `Failure` (see `types`).
@@ -25,6 +26,7 @@ __all__ = [
     "LedgerError",
     "LinkError",
     "MissingExtraError",
+    "ScoringError",
     "StoppedError",
     "TaskError",
     "places",
@@ -90,6 +92,10 @@ class BusyError(StoppedError):
 
 class LinkError(StoppedError):
     """A link is unusable as a whole: a refused key, an unknown model, an address where nothing answers."""
+
+
+class ScoringError(LinkError):
+    """A link whose server does not score the labels itself in the way that was asked for."""
 
 
 class LedgerError(StoppedError):

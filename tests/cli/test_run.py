@@ -209,6 +209,9 @@ def test_a_check_shows_what_servers_give_and_recommends(tmp_path, monkeypatch, c
     assert "recommended: confidence: samples (its server answers without log-probabilities)" in out
     assert small["gives"]["tokens"]["pro-war"] == ["pro", "-", "war"]
     assert small["gives"]["scoring"] == ["likelihood"]
+    assert "its server scores labels itself: write scoring: likelihood (3 calls a row)" in " ".join(
+        out.split()
+    )
     assert [each["outcome"] for each in quiet["recommended"]["tried"]] == ["gives_none", "gives"]
 
 

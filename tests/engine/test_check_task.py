@@ -80,3 +80,22 @@ def test_what_the_check_itself_costs_is_told():
     assert len(calls) > 1
     (link,) = result["links"]
     assert 0 < link["gives"]["cost_usd"] < link["paid_usd"] == result["paid_usd"]
+
+
+def test_what_a_server_offers_is_named_with_its_calls():
+    """A link that says nothing is told what it might say; one that has the server score labels is not."""
+    serves = ["tokenize", "logprob_token_ids", "prompt_logprobs", "systemone"]
+    with FakeProvider(labels=list(LABELS), serves=serves, quirk="vllm") as provider:
+        plain, scored = (
+            check_task(chain_task(openai(provider, **options)), None)["links"][0]
+            for options in ({}, {"scoring": "likelihood"})
+        )
+        auto = check_task(chain_task(openai(provider, scoring="auto")), None)["links"][0]
+    assert [(each["options"], each["calls"]) for each in plain["offered"]] == [
+        ({"scoring": "first-token"}, 1),
+        ({"scoring": "likelihood"}, len(LABELS)),
+        ({"scoring": "systemone"}, 1),
+    ]
+    assert plain["recommended"]["options"] == {"confidence": "logprobs"}
+    assert scored["offered"] == auto["offered"] == []
+    assert auto["recommended"]["options"] == {"scoring": "first-token"}

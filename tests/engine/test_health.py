@@ -6,10 +6,11 @@ from collections import Counter
 import pytest
 
 from catena.engine.health import FEW, WINDOW, Health
+from catena.engine.run import Run
 from catena.errors import LinkError
 from catena.testing.provider import FakeProvider
 from catena.types import Failure, Vote
-from chains import LABELS, chain_task, execute, openai, rows_of, texts, votes_in
+from chains import LABELS, answers_in, chain_task, execute, openai, rows_of, texts, votes_in
 
 
 def test_three_most_frequent_errors():
@@ -104,3 +105,38 @@ def test_calls_in_flight_of_other_links_are_kept_when_one_is_refused(tmp_path):
             execute(task, rows_of(texts(200)), tmp_path / "r")
         answered = sum(call.usable and call.model == "small" for call in provider.calls())
     assert votes_in(tmp_path / "r")["small"] == answered
+
+
+def test_another_model_is_noticed_once():
+    """A server that answers as another model on the way is said so; its build may change, and an unnamed one is no other."""
+    health = Health("small")
+    said = [
+        health.renamed(Vote("favor", model=name)) for name in ("a fp_1", "a fp_2", "", "b fp_1", "c", "a")
+    ]
+    assert [bool(line) for line in said] == [False, False, False, True, False, False]
+    assert "answered as model 'a' and now answers as 'b'" in said[3]
+
+
+def test_a_run_says_that_its_model_changed(tmp_path):
+    """Once, among the run's warnings; every vote keeps the model that gave it."""
+    with FakeProvider(labels=list(LABELS)) as provider:
+        plain, calls = provider.desk.prepare, []
+
+        def prepare(call):
+            status, body, headers = plain(call)
+            calls.append(call)
+            return (
+                status,
+                body.replace(b'"model":"small"', b'"model":"other"') if len(calls) > 3 else body,
+                headers,
+            )
+
+        provider.desk.prepare = prepare
+        task = chain_task(openai(provider, concurrency=1), data={"id": "id"})
+        seen = []
+        Run(task, rows_of(texts(8)), tmp_path / "r").execute(watch=seen.append)
+    lines = [line for progress in seen for line in progress.warnings]
+    assert [line for line in lines if "now answers as 'other'" in line] == lines
+    assert len(lines) == 1
+    models = {vote.model.partition(" ")[0] for vote in answers_in(tmp_path / "r", "small").values()}
+    assert models == {"small", "other"}

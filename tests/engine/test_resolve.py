@@ -218,3 +218,101 @@ def test_codes_that_the_task_asks_for_are_the_first_rung(tmp_path):
     with FakeProvider(labels=list(LABELS), no_logprobs=True) as provider:
         execute(auto(provider, codes=True), rows_of(texts(4)), tmp_path / "silent")
     assert sources(tmp_path / "silent") == {"samples"}
+
+
+SCORES = ["tokenize", "logprob_token_ids", "prompt_logprobs"]
+ALIKE = ("pro-war", "pro-peace", "neutral")
+
+
+def scoring(provider, labels=LABELS, **options):
+    """Return a task whose link leaves open whether its server scores the labels."""
+    return chain_task(openai(provider, scoring="auto", **options), labels=labels, data={"id": "id"})
+
+
+@pytest.mark.parametrize(
+    ("labels", "way", "source", "tried"),
+    [
+        (LABELS, "first-token", "first_token_logprobs", ["gives"]),
+        (ALIKE, "likelihood", "label_likelihood", ["refused", "gives"]),
+    ],
+)
+def test_a_server_that_scores_labels_is_used(tmp_path, labels, way, source, tried):
+    """Its first tokens where these tell labels apart, else whole labels; the way is kept with the run and on every vote."""
+    with FakeProvider(labels=list(labels), serves=SCORES, quirk="vllm", other=0.0) as provider:
+        lines = said(scoring(provider, labels), rows_of(texts(5)), tmp_path / "r")
+        before = len(provider.calls())
+        provider.control(serves=[])
+        assert Run(scoring(provider, labels), rows_of(texts(5)), tmp_path / "r").execute().did_nothing
+        assert len(provider.calls()) == before
+    found = resolution(tmp_path / "r")
+    assert (found["options"], found["source"]) == ({"scoring": way}, source)
+    assert [each["outcome"] for each in found["tried"]] == tried
+    assert lines == [
+        f"link 'small': scoring: {way}, since its server scores labels itself. The whole run keeps to it."
+    ]
+    assert sources(tmp_path / "r") == {source}
+
+
+def test_a_server_that_does_not_score_labels_answers(tmp_path):
+    """Votes are then those of a link that says nothing, key for key; what was tried is kept."""
+    with FakeProvider(labels=list(LABELS)) as provider:
+        execute(chain_task(openai(provider), data={"id": "id"}), rows_of(texts(5)), tmp_path / "r")
+        execute(scoring(provider), rows_of(texts(5)), tmp_path / "r")
+        votes = len([call for call in provider.calls() if call.status == 200])
+        assert {vote.source for vote in answers_in(tmp_path / "r", "small").values()} == {"label_logprobs"}
+    found = resolution(tmp_path / "r")
+    assert (found["options"], found["source"]) == ({"scoring": "answer"}, "label_logprobs")
+    assert [each["outcome"] for each in found["tried"]] == ["refused", "no_label"]
+    assert "/tokenize" in found["tried"][0]["said"]
+    assert votes == 5 + 3  # and three answers to `likelihood` that score nothing
+
+
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        ({"serves": SCORES, "quirk": "vllm"}, {"scoring": "first-token", "confidence": "logprobs"}),
+        ({"no_logprobs": True}, {"scoring": "answer", "confidence": "samples"}),
+    ],
+)
+def test_both_left_open(tmp_path, settings, options):
+    """The server's own scores first, then the ladder; `samples` go only where samples are taken."""
+    with FakeProvider(labels=list(LABELS), other=0.0, **settings) as provider:
+        task = scoring(provider, confidence="auto", samples=2)
+        execute(task, rows_of(texts(4)), tmp_path / "r")
+    assert resolution(tmp_path / "r")["options"] == options
+    wanted = "samples" if options["confidence"] == "samples" else "first_token_logprobs"
+    assert sources(tmp_path / "r") == {wanted}
+
+
+def test_scores_that_stop_coming_are_no_other_votes(tmp_path):
+    """A server that scored labels and does not any more makes failures, and no vote of another source."""
+    with FakeProvider(labels=list(ALIKE), serves=SCORES, quirk="vllm") as provider:
+        task = chain_task(
+            openai(provider, scoring="auto", most_failed=1.0),
+            labels=ALIKE,
+            data={"id": "id"},
+            budget={"calls": 22},
+        )
+        with pytest.raises(BudgetError):
+            execute(task, rows_of(texts(12)), tmp_path / "r")
+        provider.control(serves=["tokenize"])
+        execute(
+            chain_task(openai(provider, scoring="auto", most_failed=1.0), labels=ALIKE, data={"id": "id"}),
+            rows_of(texts(12)),
+            tmp_path / "r",
+        )
+    assert resolution(tmp_path / "r")["options"] == {"scoring": "likelihood"}
+    answers = answers_in(tmp_path / "r", "small").values()
+    assert {getattr(each, "source", each.__class__.__name__) for each in answers} == {
+        "label_likelihood",
+        "Failure",
+    }
+
+
+def test_a_server_that_is_down_decides_nothing(tmp_path, monkeypatch):
+    """Where nothing answers the run stops, and nothing is taken for found out."""
+    monkeypatch.setattr("catena.engine.resolve.Inquirer.__init__.__defaults__", (0.001,))
+    with FakeProvider(labels=list(LABELS), serves=SCORES, down=True) as provider, pytest.raises(LinkError):
+        execute(scoring(provider), rows_of(texts(4)), tmp_path / "r")
+    with Ledger(tmp_path / "r") as ledger:
+        assert not ledger.get("resolved")

@@ -151,10 +151,10 @@ def truths(tree, before, shares):
 
 
 def all_part(labels, positions, first, most):
-    """Tell whether every spelling of every label leaves the generated path by a listed token that is its own.
+    """Tell whether every spelling of every label leaves the generated path by a listed token.
 
-    A token that says what the path says in another case, or behind a space, goes on as the path does, unless it stands for
-    labels that the path has told apart: of `il` and `ilil`, written `ili` `l`, a token ` il` begins both.
+    As a label is written, by one that is its own; in another dress (a space before, a capital) by any: it may stand for
+    several labels, as ` il` does for `il` and `ilil`.
     """
     path = [position.token for position in positions]
     tops = [{token for token, _ in position.alternatives[:most]} for position in positions]
@@ -168,9 +168,7 @@ def all_part(labels, positions, first, most):
         if at == len(path):
             continue
         sharing = {other for other, its, _ in ways if its[: at + 1] == way[: at + 1]}
-        along = {other for other, its, _ in ways if its[: at + 1] == path[: at + 1]}
-        twin = not written and fold(way[at]).strip() == fold(path[at]).strip() and sharing <= along
-        if way[at] not in tops[at] or not (twin or sharing == {label}):
+        if way[at] not in tops[at] or (written and sharing != {label}):
             return False
     return {label for label, *_ in ways} == set(labels)
 
@@ -273,25 +271,51 @@ def asked(link, items):
     return list(zip(prompts, asyncio.run(work()), strict=True))
 
 
-def test_a_spelling_of_two_labels_stays_within_its_bounds():
-    """Of `il` and `ilil`, written `ili` `l`, a token ` il` begins both: the bounds hold what the estimate can't tell."""
-    scores, truth = _il_and_ilil()
+@pytest.mark.parametrize("shares", [[0.55, 0.45], [0.45, 0.55], [0.9, 0.1]])
+def test_a_spelling_of_two_labels_is_shared_between_them(shares):
+    """Of `il` and `ilil`, written `ili` `l`, a token ` il` begins both: they share it as what they are written as."""
+    labels = ["il", "ilil"]
+    tree = LabelTree(labels, 0.0, vocabulary())
+    positions, _ = tree.speak(shares)
+    scores = LabelScorer(labels).score(as_tokens(positions, 20, "vllm"), 0)
+    truth = truths(tree, [], shares)[0]
     for low, mass, high in zip(scores.lower, truth, scores.upper, strict=True):
         assert low - 1e-9 <= mass <= high + 1e-9
-
-
-@pytest.mark.xfail(
-    strict=True, reason="such a token is taken for the label that the answer is: 0.09 off, not 0.02"
-)
-def test_a_spelling_of_two_labels_is_shared_between_them():
-    """As the labels themselves share what they are written as."""
-    scores, truth = _il_and_ilil()
     estimate = [math.exp(logprob) for logprob in scores.logprobs]
     assert sum(abs(a - b) for a, b in zip(estimate, truth, strict=True)) / 2 <= ACCURATE
 
 
-def _il_and_ilil():
-    labels, shares = ["il", "ilil"], [0.55, 0.45]
-    tree = LabelTree(labels, 0.0, vocabulary())
-    positions, _ = tree.speak(shares)
-    return LabelScorer(labels).score(as_tokens(positions, 20, "vllm"), 0), truths(tree, [], shares)[0]
+COLLIDING = [
+    ["unback", "Nonback", "non-unback", "back"],
+    ["devin", "steal", "straße"],
+    ["straße-straße", "straße"],
+    ["Russ", "RUSSquinlan"],
+    ["rou", "rofit"],
+    ["非bomsus", "bombom", "bomsus", "bom"],
+    ["아니오\u11ab", "아니오"],  # a last character that a mark makes another one
+    ["organisms", "Orpascal", "ORGANISMSaffiliates"],
+]
+
+
+@pytest.mark.parametrize("labels", COLLIDING, ids=lambda labels: labels[0])
+def test_labels_that_collide(labels):
+    """Sets on which estimates were once up to 1.0 off, and bounds too: each as the likeliest label, and none."""
+    scorer, tree, close = LabelScorer(labels), LabelTree(labels, 0.0, vocabulary()), 0
+    for best in range(len(labels) + 1):
+        shares = [1.0 + (at == best) for at in range(len(labels))]
+        shares = [share / sum(shares) for share in shares]
+        positions, _ = tree.speak(shares)
+        tokens = as_tokens(positions, 20, "vllm")
+        text = "".join(position.token for position in positions[:-1])
+        scores = scorer.score(tokens, len(text) - len(text.lstrip()))
+        first, _ = locate(tokens, len(text) - len(text.lstrip()))
+        truth, _ = truths(tree, [token.text for token in tokens[:first]], shares)
+        for low, mass, high in zip(scores.lower, truth, scores.upper, strict=True):
+            assert low - 1e-9 <= mass <= high + 1e-9
+        if not all_part(labels, positions, first, 20):
+            continue
+        close += 1
+        estimate = [0.0 if logprob is None else math.exp(logprob) for logprob in scores.logprobs]
+        total, said = sum(estimate), sum(truth)
+        assert sum(abs(a / total - b / said) for a, b in zip(estimate, truth, strict=True)) / 2 <= ACCURATE
+    assert close

@@ -40,8 +40,8 @@ def chats(count: int, seed: int) -> list[tuple[str, str]]:
     return made
 
 
-def tokenizer():
-    """Return a byte-level tokenizer that knows the words of the questions."""
+def tokenizer(words: tuple[str, ...] = ()):
+    """Return a byte-level tokenizer that knows the words of the questions, and more where they are given."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -53,7 +53,7 @@ def tokenizer():
         vocab_size=480, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
     )
     corpus = [f"user\n{question}\nassistant\n{answer}" for question, answer in chats(400, 1)]
-    made.train_from_iterator(corpus, trainer)
+    made.train_from_iterator([*corpus, *words * 1000], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=made,
         pad_token="<pad>",
@@ -98,5 +98,23 @@ def train(folder: Path) -> Path:
         steps.step()
         slower.step()
     model.save_pretrained(folder)
+    made.save_pretrained(folder)
+    return folder
+
+
+def decider(folder: Path) -> Path:
+    """Save a model of a kind that vLLM has choose among options, with random weights, and return the folder."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(0)
+    made = tokenizer(("yes", "no"))  # answers that vLLM asks for besides letters and digits
+    end = made.convert_tokens_to_ids("<|im_end|>")
+    config = Qwen3Config(
+        vocab_size=len(made), hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=32, max_position_embeddings=512, pad_token_id=0, bos_token_id=1, eos_token_id=end,
+        tie_word_embeddings=False, initializer_range=0.2,
+    )  # fmt: skip
+    Qwen3ForCausalLM(config).save_pretrained(folder)
     made.save_pretrained(folder)
     return folder

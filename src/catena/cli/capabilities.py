@@ -5,9 +5,10 @@ from typing import Any
 
 from rich.table import Table
 
+from catena.cli.output import counted
 from catena.cli.tables import table
 
-__all__ = ["capability_tables", "recommendation"]
+__all__ = ["capability_tables", "offers", "recommendation"]
 
 LINKS_ABREAST = 3
 MOST_LABELS = 3
@@ -30,6 +31,15 @@ def recommendation(link: Mapping[str, Any]) -> str:
     if not best:
         return ""
     return f"{_written(best['options'])} ({best['why']})" if best["options"] else str(best["why"])
+
+
+def offers(link: Mapping[str, Any]) -> str:
+    """Return what to write so that the link's server scores the labels itself; empty where it does not, or does already."""
+    ways = [
+        f"{_written(each['options'])} ({counted(each['calls'], 'call')} a row)"
+        for each in link.get("offered") or ()
+    ]
+    return f"write {' or '.join(ways)}" if ways else ""
 
 
 def _table(links: Sequence[Mapping[str, Any]]) -> Table:

@@ -165,7 +165,7 @@ def _labels(labels: list[str]) -> str:
 
 def _lines(link: dict[str, Any]) -> list[str]:
     """Say what a link answered and what it can do, and what it costs."""
-    from catena.cli.capabilities import recommendation
+    from catena.cli.capabilities import offers, recommendation
     from catena.cli.output import counted
     from catena.cli.tables import money
 
@@ -189,6 +189,8 @@ def _lines(link: dict[str, Any]) -> list[str]:
         lines.append(f"    {', '.join(can)}")
     if best := recommendation(link):
         lines.append(f"    recommended: {best}")
+    if offer := offers(link):
+        lines.append(f"    its server scores labels itself: {offer}")
     if link["most_usd"] is not None:
         lines.append(f"    costs at most {money(link['most_usd'])}" if link["most_usd"] else "    free")
     return lines

@@ -10,7 +10,7 @@ from math import exp, log
 
 import msgspec
 
-from catena.confidence.scores import FLOOR
+from catena.confidence.path import FLOOR
 from catena.types import Vote
 
 __all__ = ["block_mean", "calibrated"]

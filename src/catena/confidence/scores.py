@@ -7,58 +7,29 @@ leads to one label gives its mass to that label. What the list doesn't show stay
 holds the likeliest tokens, so no token that it doesn't show is likelier than its last one.
 
 One assumption: text that can only become one label does become it (`pos` counts for `positive`). The estimates take
-two more: an ambiguous alternative is split equally, but not with labels that have a longer token at its position (`no`
-becomes no `none` where `none` is listed). Sets of labels are bit masks.
+three more. An ambiguous alternative is split equally, but not with labels that have a longer token at its position (`no`
+becomes no `none` where `none` is listed). A label is begun in its own case where that tells labels apart. And labels wear
+another dress, a space before or a capital, alike: where the answer says `il` and lists `ili`, which begins `ilil`, a token
+` il` is shared by both as `il` and `ili` are. No list can tell: a model that says ` il` for `il` alone lists the same
+tokens. The bounds hold both. Sets of labels are bit masks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache, reduce
-from math import log
 from operator import or_
 from string import whitespace
-from unicodedata import category
-
-import msgspec
+from unicodedata import category, normalize
 
 from catena.confidence.answer import OPENERS, Found, LabelParser, Missed, fold
-from catena.confidence.tokens import Mass, Token, decode, listed, locate
+from catena.confidence.path import LabelScores, Led, Mask, Path
+from catena.confidence.tokens import Mass, Token, decode, listed, locate, place
 
 __all__ = ["LabelScorer", "LabelScores", "score_labels"]
 
-RESOLUTION = 1e-7  # log-probabilities are float32: an unlisted mass below this can't be told from none
-SPELLINGS = 256
-"""Tokens of one position that may lead to a label: its beginnings, in each case, bare or after a space or a quote."""
-FLOOR = 1e-30  # smallest probability in a margin, so that margins are finite
 MOST_CACHED = 8192
+TRACE = 1e-12  # what labels have in common of which nothing else is known
 EDGES = OPENERS + whitespace + "\xa0\u3000"  # what may stand before a label
 WIDE_EDGES = tuple(char.encode() for char in EDGES if not char.isascii())
-
-Mask = int
-Led = tuple[bytes, Mask, float]
-"""A token, the labels that it leads to, and its probability."""
-
-
-class LabelScores(msgspec.Struct, frozen=True, gc=False):
-    """Probabilities of all labels, in the task's order.
-
-    Args:
-        logprobs: Natural log of each label's probability, all its surfaces merged; None where none was listed.
-        lower: Each label's probability is at least this.
-        upper: And at most this.
-        best: Index of the largest of `logprobs`; the first on ties.
-        margin: The paper's confidence: `logprobs[best]` minus the second largest, in nats, never negative. A label
-            that wasn't listed counts with the most that could have gone unlisted; probabilities below 1e-30 count as
-            1e-30. 0 where nothing is known.
-        least: The margin is at least this: the log of `lower[best]` minus that of the largest other `upper`; 0 where the
-            bounds leave open which label is best.
-    """
-
-    logprobs: tuple[float | None, ...]
-    lower: tuple[float, ...]
-    upper: tuple[float, ...]
-    best: int
-    margin: float
-    least: float
 
 
 def score_labels(tokens: Sequence[Token], labels: Sequence[str], start: int) -> LabelScores:
@@ -84,13 +55,30 @@ class LabelScorer:
         self._parser = LabelParser(labels)
         self.labels = self._parser.labels
         self._keys = self._parser.keys
+        self._apart_keys = [normalize("NFD", key) for key in self._keys]
+        self._composed = [*self._keys] != self._apart_keys
+        self._names = [normalize("NFC", label).strip().lstrip(EDGES) for label in self.labels]
         self._all = (1 << len(self._keys)) - 1
         self._decorated = any(key[:1] in EDGES for key in self._keys if key)
-        self._cache: dict[bytes, tuple[Mask, str]] = {}
+        self._cache: dict[bytes, tuple[Mask, Mask, Mask, str]] = {}
 
     def parse(self, text: str) -> Found | Missed:
         """Return the one label that the answer is, or why there is none."""
         return self._parser.parse(text)
+
+    def score_answer(self, tokens: Sequence[Token], text: str, start: int) -> LabelScores | None:
+        """Return the probabilities of all labels; None where the tokens tell none, or are those of another text.
+
+        Args:
+            tokens: All that the server lists, in order: those of thoughts that it left out of the answer, too.
+            text: The answer.
+            start: As `Found.start`.
+        """
+        begin = place(tokens, text) if tokens else None
+        if begin is None:
+            return None
+        scores = self.score(tokens, max(begin + start, 0))
+        return None if scores.logprobs[scores.best] is None else scores
 
     def score(self, tokens: Sequence[Token], start: int, *, ranked: bool = True) -> LabelScores:
         """Return the probabilities of all labels, given the answer's text before the label.
@@ -100,74 +88,107 @@ class LabelScorer:
             start: As `Found.start`.
             ranked: Whether the alternatives are the likeliest ones, so that no other token is likelier than the last.
         """
-        path = _Path(len(self._keys), self._all)
+        path = Path(len(self._keys), self._all)
         first, head = locate(tokens, start)
         for at in range(first, len(tokens)):
-            own, others, unlisted = listed(tokens[at], head if at == first else b"")
-            least = min([mass for _, mass in others], default=1.0) if ranked else 1.0
-            path.unlisted(unlisted, (own[1] or 1.0) if ranked else 1.0, least)
-            if own[0]:
-                mask, text = self._match(path.data + own[0])
+            (data, mass), others, unlisted = listed(tokens[at], head if at == first else b"")
+            least = min([each for _, each in others], default=1.0) if ranked else 1.0
+            path.unlisted(unlisted, (mass or 1.0) if ranked else 1.0, least)
+            begun = 0
+            if data:
+                mask, _, begun, text = self._match(path.data + data)
             elif any(token.text or token.raw for token in tokens[at + 1 :]):
                 mask, text = path.alive, ""  # part of a character that a later token spells out
             else:
                 mask, text = self._exact(path.data), ""
             mask &= path.alive
-            twins = self._others(path, own, others, mask, text)
-            path.follow(own, mask, twins)
             if not mask & (mask - 1):
+                self._others(path, Led(data, mask, mass, text, mask, mask), others)
+                path.give(mask, mass)
                 return path.scores()
+            own = Led(data, mask, mass, text, mask, begun & mask)
+            given = self._others(path, own, others)
+            path.follow(own)
+            path.passed |= longer(own, given)
         path.ended(self._exact(path.data))
         return path.scores()
 
-    def _others(self, path: "_Path", mine: Mass, others: list[Mass], own: Mask, text: str) -> float:
-        """Give the alternatives' mass to the labels they lead to; return the mass of other surfaces of `text`.
-
-        Those (`Very` for `very`) are taken to go on as the generated token does, where its labels `own` are several. A
-        space alone is lent to the labels that have no token with a space before them, where others have one.
-        """
-        split, twins = own & (own - 1), 0.0
-        parted = 0 if split else own
-        several: list[tuple[bytes, Mask, float]] = []
-        bare: list[Led] = []
-        led: list[Led] = [(mine[0], own, mine[1])]
-        longer = [(text, own)]
+    def _others(self, path: Path, own: Led, others: Iterable[Mass]) -> list[Led]:
+        """Give the alternatives' mass to the labels they lead to; return those of one label. Others are shared or lent."""
+        given, several, bare = list[Led](), list[Led](), list[Led]()
         for data, mass in others:
-            mask, other = self._match(path.data + data) if data else (0, "")
-            mask &= path.alive
-            (led if other else bare).append((data, mask, mass))
-            longer.append((other, mask))
             if not data:
                 self._empty(path, mass)
-            elif not mask & (mask - 1):
-                if mask:
-                    path.sure(mask, mass)
-                    parted |= mask
-            elif other and not (split and other == text):
-                several.append((path.data + data, mask, mass))
+                continue
+            may, mask, begun, text = self._match(path.data + data)
+            may &= path.alive
+            if may & (may - 1):
+                mask = mask & path.alive or may
+                (several if text else bare).append(Led(data, mask, mass, text, may, begun & mask))
+            elif may:
+                given.append(Led(data, may, mass, text, may, may))
+                path.sure(may, mass)
+        if several or bare:
+            said = [own, *given, *several]
+            for each in bare:
+                self._lend_bare(path, own, each, longer(each, said), given)
+            several.sort(key=lambda each: (not own.data.startswith(each.data), -each.mass))
+            self._share(path, own, said, [*given], several)
+        return given
+
+    def _lend_bare(self, path: Path, own: Led, token: Led, apart: Mask, given: Sequence[Led]) -> None:
+        """Lend a space alone to the labels that have no token with a space before them, where others have one."""
+        path.maybe(token.may, 0, token.mass)
+        if apart and token.mask & ~apart:
+            path.lend(own, token._replace(mask=token.mask & ~apart), given)
+
+    def _share(
+        self, path: Path, own: Led, said: Sequence[Led], given: list[Led], several: Sequence[Led]
+    ) -> None:
+        """Share the mass of the alternatives that lead to several labels.
+
+        One that says what another token says (` il` for `il`) is lent as that one's labels are told apart. Any other is shared
+        by the labels that no other token leads to, or where there are none, lent as all tokens tell labels apart.
+
+        Args:
+            path: So far.
+            own: The generated token.
+            said: It and all alternatives that say something.
+            given: What each of them has given its mass to.
+            several: Those that lead to several labels, the dress of the generated token first, then the likeliest.
+        """
+        parted = labels_of(given) | (0 if own.mask & (own.mask - 1) else own.mask) | path.passed
+        for at, each in enumerate(several):
+            data = path.data + each.data
+            open_ = self._apart(data, each.mask, longer(each, said) | path.passed) or each.mask
+            token = each._replace(mask=open_ & each.begun or open_)
+            like = next((its for its in (own, *several[:at]) if its.text == each.text), None)
+            if like and (like is own or token.mask & longer(like, said)):
+                path.maybe(each.may, 0, each.mass)
+                beside = [its for its in given if its.data.startswith(like.data)]
+                along = own if own.data.startswith(like.data) else own._replace(mask=0)
+                path.lend(along, token, [*beside, token._replace(mass=TRACE)])
+                continue
+            texts = (its for its in said if its.text != each.text and its.text.startswith(each.text))
+            shared = self._apart(data, token.mask, parted | reached(each, texts))
+            path.maybe(each.may, shared, each.mass)
+            if shared:
+                given.append(each._replace(mask=shared))
             else:
-                twins += mass if other else 0.0
-                path.maybe(mask, 0, mass)
-        for data, mask, mass in several:
-            said = self._match(data)[1]
-            beyond = reduce(
-                or_, [its for other, its in longer if other != said and other.startswith(said)], 0
-            )
-            path.maybe(mask, self._sharing(data, mask, parted | beyond), mass)
-        return twins + sum(_lent(path, each, led) for each in bare if each[1] & (each[1] - 1))
+                path.lend(own, token, [*given, token._replace(mass=TRACE)])
 
-    def _sharing(self, data: bytes, mask: Mask, parted: Mask) -> Mask:
-        """Return which labels of an ambiguous alternative share its mass.
+    def _apart(self, data: bytes, mask: Mask, parted: Mask) -> Mask:
+        """Return which labels of an ambiguous alternative share its mass; 0 where all are parted.
 
-        Not those that another token here leads to alone, or that a longer one begins (`parted`): a model with a token
+        Not those that another token leads to alone, or that a longer one begins (`parted`): a model with a token
         `none` doesn't write it as `no` and `ne`. But the label that the alternative already is stays.
         """
-        return mask & (~parted | self._exact(data)) or mask
+        return mask & (~parted | self._exact(data))
 
-    def _empty(self, path: "_Path", mass: float) -> None:
+    def _empty(self, path: Path, mass: float) -> None:
         """Count an empty token: an end token, or on some servers a part of a character."""
         exact = self._exact(path.data) & path.alive
-        _, text = self._match(path.data)
+        *_, text = self._match(path.data)
         wide = sum(
             1 << index
             for index, key in enumerate(self._keys)
@@ -190,8 +211,12 @@ class LabelScorer:
             text = text[1:]
         return 0
 
-    def _match(self, data: bytes) -> tuple[Mask, str]:
-        """Return the labels that an answer beginning with these bytes may be, and its text without decoration."""
+    def _match(self, data: bytes) -> tuple[Mask, Mask, Mask, str]:
+        """Return the labels that an answer beginning with these bytes may be, and its text without decoration.
+
+        Of the labels, all; those that it leads to without a mark that changes its last character (`e` to `é`); and those
+        that it begins in their own case.
+        """
         match = self._cache.get(data)
         if match is None:
             if len(self._cache) >= MOST_CACHED:
@@ -199,132 +224,50 @@ class LabelScorer:
             match = self._cache[data] = self._matched(*decode(data))
         return match
 
-    def _matched(self, text: str, cut: bytes) -> tuple[Mask, str]:
+    def _matched(self, text: str, cut: bytes) -> tuple[Mask, Mask, Mask, str]:
+        written = normalize("NFC", text).lstrip(EDGES)
+        begun = sum(1 << at for at, name in enumerate(self._names) if name.startswith(written))
         text = fold(text)
         bare = text.lstrip(EDGES)
         if not bare and cut and any(edge.startswith(cut) for edge in WIDE_EDGES):
-            return self._all, ""
-        mask = self._compatible(bare, cut)
-        if self._decorated:
-            for at in range(len(text) - len(bare)):
-                mask |= self._compatible(text[at:], cut)
-        return mask, f"{bare}{cut!r}" if cut else bare
-
-    def _compatible(self, text: str, cut: bytes) -> Mask:
-        """Return the labels that begin with the text, or else the longest one that the text goes on from."""
-        mask, longest = 0, -1
-        for index, key in enumerate(self._keys):
-            if key.startswith(text) and (not cut or _may_continue(key[len(text) :], cut)):
-                mask |= 1 << index
-            if key and text.startswith(key) and (longest < 0 or len(key) > len(self._keys[longest])):
-                longest = index
-        if mask or longest < 0:
-            return mask
-        rest = text[len(self._keys[longest]) :]
-        return 0 if rest and category(rest[0])[0] in "LNM" else 1 << longest
+            return self._all, self._all, self._all, ""
+        starts = range(len(text) - len(bare)) if self._decorated else range(0)
+        texts = [bare, *[text[at:] for at in starts]]
+        mask = may = reduce(or_, [compatible(self._keys, each, cut) for each in texts])
+        if self._composed:
+            said = [normalize("NFD", each) for each in texts]
+            may |= reduce(or_, [compatible(self._apart_keys, each, cut) for each in said])
+        return may, mask, begun, f"{bare}{cut!r}" if cut else bare
 
 
-class _Path:
-    """The generated text so far and what it and its alternatives have given to each label.
-
-    `mass` is the probability of the generated text, `estimate` that of its other surfaces too. `loose` is what a
-    label can have got unlisted, if at each position it got no more than the least that was listed.
-    """
-
-    def __init__(self, size: int, alive: Mask) -> None:
-        self.data, self.alive, self.mass, self.estimate = b"", alive, 1.0, 1.0
-        self.point, self.lower, self.upper, self.loose = ([0.0] * size for _ in range(4))
-
-    def sure(self, mask: Mask, mass: float) -> None:
-        """Give mass to the one label of the mask."""
-        index = mask.bit_length() - 1
-        self.point[index] += self.estimate * mass
-        self.lower[index] += self.mass * mass
-        self.upper[index] += self.mass * mass
-
-    def maybe(self, mask: Mask, shared: Mask, mass: float) -> None:
-        """Give mass to the upper bounds of the mask and, in equal shares, to the estimates of `shared`."""
-        share = self.estimate * mass / (shared.bit_count() or 1)
-        for index in range(len(self.upper)):
-            if mask >> index & 1:
-                self.upper[index] += self.mass * mass
-            if shared >> index & 1:
-                self.point[index] += share
-
-    def lend(self, mask: Mask, own: Mask, own_mass: float, mass: float) -> float:
-        """Give mass to the estimates of the mask, in proportion; return what the several labels of `own` have of it."""
-        ours = own & mask
-        weights = {at: self.point[at] for at in range(len(self.point)) if (mask & ~own) >> at & 1}
-        mine = self.estimate * own_mass if ours else 0.0
-        total = sum(weights.values()) + mine
-        if not total:
-            return 0.0
-        for at, weight in weights.items():
-            self.point[at] += self.estimate * mass * weight / total
-        if own & (own - 1):
-            return mass * mine / total
-        if ours:
-            self.point[own.bit_length() - 1] += self.estimate * mass * mine / total
-        return 0.0
-
-    def unlisted(self, mass: float, own: float, least: float) -> None:
-        """Count the mass that no list shows at this position, of which a label has at most so many tokens.
-
-        The generated token need not be among the likeliest, so the last one is the least of the others.
-        """
-        mass = max(mass, RESOLUTION)
-        upper, loose = self.mass * min(mass, SPELLINGS * least), self.mass * min(mass, own, least)
-        for index in range(len(self.upper)):
-            if self.alive >> index & 1:
-                self.upper[index] += upper
-                self.loose[index] += loose
-
-    def follow(self, own: Mass, mask: Mask, twins: float) -> None:
-        """Go on with the generated token, which leaves the labels of the mask."""
-        if mask & (mask - 1):
-            self.data, self.alive = self.data + own[0], mask
-            self.mass, self.estimate = self.mass * own[1], self.estimate * (own[1] + twins)
-        elif mask:
-            self.sure(mask, own[1])
-        else:
-            self.maybe(self.alive, 0, own[1])
-
-    def ended(self, exact: Mask) -> None:
-        """Count a text that ends while several labels are left: as the one that it is, where it is one."""
-        several = self.alive if self.alive.bit_count() < len(self.point) else 0
-        self.maybe(self.alive, exact & self.alive or several, 1.0)
-
-    def scores(self) -> LabelScores:
-        """Return the sums as probabilities and the margin between the best two."""
-        best = max(range(len(self.point)), key=self.point.__getitem__)
-        rivals = [point or self.loose[index] for index, point in enumerate(self.point) if index != best]
-        rival = max(max(rivals, default=RESOLUTION), FLOOR)
-        margin = log(max(self.point[best], FLOOR)) - log(rival) if self.point[best] else 0.0
-        most = max([bound for index, bound in enumerate(self.upper) if index != best], default=RESOLUTION)
-        least = log(max(self.lower[best], FLOOR)) - log(max(most, FLOOR))
-        return LabelScores(
-            tuple([log(min(point, 1.0)) if point else None for point in self.point]),
-            tuple([min(bound, 1.0) for bound in self.lower]),
-            tuple([min(bound, 1.0) for bound in self.upper]),
-            best,
-            max(margin, 0.0),
-            max(least, 0.0),
-        )
+def compatible(keys: Sequence[str], text: str, cut: bytes) -> Mask:
+    """Return the labels that begin with the text, or else the longest one that the text goes on from."""
+    mask, longest = 0, -1
+    for index, key in enumerate(keys):
+        if key.startswith(text) and (not cut or _may_continue(key[len(text) :], cut)):
+            mask |= 1 << index
+        if key and text.startswith(key) and (longest < 0 or len(key) > len(keys[longest])):
+            longest = index
+    if mask or longest < 0:
+        return mask
+    rest = text[len(keys[longest]) :]
+    return 0 if rest and category(rest[0])[0] in "LNM" else 1 << longest
 
 
-def _lent(path: _Path, bare: Led, led: Sequence[Led]) -> float:
-    """Lend what stands before labels to those that no other token has it before; return what goes on as the path does.
+def labels_of(led: Iterable[Led]) -> Mask:
+    """Return all labels that tokens lead to."""
+    return reduce(or_, [each.mask for each in led], 0)
 
-    Args:
-        path: So far.
-        bare: A space, for example.
-        led: What says more, the generated token first.
-    """
-    token, mask, mass = bare
-    apart = [its for other, its, _ in led if other != token and other.startswith(token)]
-    without = mask & ~reduce(or_, apart, 0)
-    _, own, own_mass = led[0]
-    return path.lend(without, own, own_mass, mass) if apart and without else 0.0
+
+def reached(token: Led, led: Iterable[Led]) -> Mask:
+    """Return the labels that longer tokens lead to: of those that the token begins in their own case, in that case too."""
+    return reduce(or_, [each.begun | each.mask & ~token.begun for each in led], 0)
+
+
+def longer(token: Led, said: Iterable[Led]) -> Mask:
+    """Return the labels that tokens lead to which go on from this one."""
+    on = (its for its in said if its.data != token.data and its.data.startswith(token.data))
+    return reached(token, on)
 
 
 def _may_continue(rest: str, cut: bytes) -> bool:

@@ -16,6 +16,7 @@ from catena.engine.templates import check_templates, names_used
 from catena.errors import CatenaError, DataError, LinkError
 from catena.links import open_link
 from catena.links.ladder import Climb, climb, has_rungs, is_open, with_options
+from catena.links.reading import answers_of
 from catena.prompts import with_examples
 from catena.task import LinkSpec, TaskSpec
 from catena.types import NOTHING_USED, Item, Link, Vote, together
@@ -37,9 +38,9 @@ def check_task(task: TaskSpec, rows: Rows | None) -> dict[str, Any]:
 
     Returns:
         `n`, `links` (link, kind, model, answered, label, confidence, batch, concurrency, latency_ms, error, most_usd, paid_usd,
-        price, rate, gives, recommended), `most_usd`: an upper bound in USD, retries apart, as if every byte of a prompt were a token
+        price, rate, gives, offered, recommended), `most_usd`: an upper bound in USD, retries apart, as if every byte of a prompt were a token
         and the dearest items went on, and `paid_usd`: what the calls of this check cost, as far as prices are known. `gives`
-        is what the server was found to give, `recommended` the way to a confidence that `confidence: auto` would take; both
+        is what the server was found to give, `offered` what a task may say so that it scores labels itself, `recommended` the way to a confidence that `confidence: auto` would take; both
         are None for kinds of links that have no choice.
 
     Raises:
@@ -97,8 +98,10 @@ async def _call_all(
             result |= {"gives": await _probe(link, item) if result["answered"] else None, "recommended": None}
             if result["gives"]:
                 result["gives"]["scoring"] = await _scoring(spec, task, item)
+                result["offered"] = offered(result["gives"]["scoring"], spec, task)
         finally:
             await link.close()
+        result.setdefault("offered", [])
         if result["answered"] and has_rungs(spec, task):
             result["recommended"] = await _recommend(spec, task, items)
         results.append(result)
@@ -129,6 +132,20 @@ async def _scoring(spec: LinkSpec, task: TaskSpec, item: Item) -> list[str]:
         if isinstance(answer, Vote) and answer.confidence is not None:
             found.append(way)
     return found
+
+
+def offered(ways: Sequence[str], spec: LinkSpec, task: TaskSpec) -> list[dict[str, Any]]:
+    """Return what a task may say so that the link's server scores the labels, and the calls that each takes of a row.
+
+    Args:
+        ways: In which it does; those that the link says already are left out.
+        spec: The link's entry.
+        task: The task.
+    """
+    if spec.options.get("scoring", "answer") != "answer":
+        return []
+    calls = {"likelihood": len(answers_of(task))}
+    return [{"options": {"scoring": way}, "calls": calls.get(way, 1)} for way in ways]
 
 
 async def _recommend(spec: LinkSpec, task: TaskSpec, items: Sequence[Item]) -> dict[str, Any]:

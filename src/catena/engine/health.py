@@ -33,6 +33,7 @@ class Health:
         self._recent: deque[bool] = deque(maxlen=WINDOW)
         self._errors: Counter[str] = Counter()
         self.worked = False
+        self._named: set[str] = set()
 
     def see(self, answer: Answer) -> None:
         """Count one answer of a call.
@@ -47,6 +48,20 @@ class Health:
             self._errors[answer.message] += 1  # type: ignore[union-attr]
             if len(self._recent) == WINDOW and sum(self._recent) > self._most * WINDOW:
                 raise self._error(f"{sum(self._recent)} of its last {WINDOW} calls failed")
+
+    def renamed(self, answer: Answer) -> str:
+        """Return the line that says that another model answers than before, once; empty while it is the same."""
+        name = answer.model.partition(" ")[0]  # what follows names the server's build
+        if not name or name in self._named or len(self._named) > 1:
+            return ""
+        self._named.add(name)
+        if len(self._named) == 1:
+            return ""
+        first = next(each for each in self._named if each != name)
+        return (
+            f"link '{self._name}': its server answered as model {first!r} and now answers as {name!r}; all votes are kept, "
+            "each with its model (catena export)."
+        )
 
     def end(self, *, voted: bool) -> None:
         """Check a link that has finished.

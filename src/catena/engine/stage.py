@@ -236,6 +236,8 @@ class Stage:
         self.progress.reused += max(len(rows) - 1, 0)
         if isinstance(answer, Failure) and rows:
             self.progress.note(rows[0], answer)
+        if line := self._health.renamed(answer):
+            self._warn(line)
         await self._writer.append(self._number, key, rows, answer)
         for row in rows:
             self._settle(row, answer)

@@ -89,7 +89,7 @@ class Coder:
             return Vote(named.label) if isinstance(named, Found) else named
         if cut:
             return Failure("cut", f"was cut off at {text[:80]!r}")
-        return self._vote(found, tokens, order)
+        return self._vote(found, tokens, text, order)
 
     def _code(self, text: str, order: Sequence[int]) -> Found | None:
         """Return the code that an answer is, alone or with its own label beside it."""
@@ -104,13 +104,10 @@ class Coder:
         agree = isinstance(named, Found) and named.index == order[index]
         return Found(index, pair[1], pair.start(1)) if agree else None
 
-    def _vote(self, found: Found, tokens: Sequence[Token], order: Sequence[int]) -> Vote:
-        label = self._labels[order[found.index]]
-        if not tokens:
-            return Vote(label)
-        scores = self._by_code.score(tokens, found.start)
-        if scores.logprobs[scores.best] is None:
-            return Vote(label)
+    def _vote(self, found: Found, tokens: Sequence[Token], text: str, order: Sequence[int]) -> Vote:
+        scores = self._by_code.score_answer(tokens, text, found.start)
+        if scores is None:
+            return Vote(self._labels[order[found.index]])
         of_label = [order.index(index) for index in range(len(self._labels))]
         logprobs = tuple(scores.logprobs[at] for at in of_label)
         lower, upper = (tuple(each[at] for at in of_label) for each in (scores.lower, scores.upper))

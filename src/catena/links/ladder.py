@@ -1,7 +1,9 @@
 """The ladder: the ways in which a link may come to a confidence, best first, and which of them its server allows.
 
 Full-label log-probabilities; those of one-token codes, where the labels' own tokens leave open which label is best; how often
-each of several answers names a label; a probability that the model names. Every rung is tried as it would be used.
+each of several answers names a label; a probability that the model names. Every rung is tried as it would be used. Where the
+task says `scoring: auto`, a server's own scores of the labels come before all of these: of their first tokens by one call, of
+whole labels by one call each. `/v1/systemone` puts another question, so it is taken only where the task says so.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -9,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from catena.errors import LinkError, TaskError
+from catena.errors import LinkError, ScoringError, TaskError
 from catena.links.registry import open_link
 from catena.task import LinkSpec, TaskSpec
 from catena.types import Answer, Failure, Link, Vote
@@ -35,6 +37,9 @@ class Rung(msgspec.Struct, frozen=True):
     trial: Mapping[str, Any] = {}
 
 
+FIRST_TOKEN = Rung("first_token_logprobs", {"scoring": "first-token"})
+LIKELIHOOD = Rung("label_likelihood", {"scoring": "likelihood"})
+ANSWER: Mapping[str, Any] = {"scoring": "answer"}
 LABELS = Rung("label_logprobs", {"confidence": "logprobs"})
 LABELS_OF_FEWER = Rung("label_logprobs", {"confidence": "logprobs", "top_logprobs": FEWER})
 CODES = Rung("code_logprobs", {"confidence": "logprobs", "codes": True})
@@ -80,7 +85,7 @@ Ask = Callable[[Link], Awaitable[Sequence[Answer]]]
 
 def is_open(spec: LinkSpec) -> bool:
     """Whether a link's entry leaves its confidence to be found out."""
-    return spec.options.get("confidence") == AUTO
+    return AUTO in {spec.options.get("confidence"), spec.options.get("scoring")}
 
 
 def with_options(spec: LinkSpec, options: Mapping[str, Any]) -> LinkSpec:
@@ -110,6 +115,38 @@ async def climb(spec: LinkSpec, task: TaskSpec, ask: Ask) -> Climb:
     Raises:
         LinkError: The link is unusable, or has no rung.
     """
+    if spec.options.get("scoring") != AUTO:
+        return await _climb(spec, task, ask)
+    found, tried = await _by_server(spec, task, ask)
+    if found:
+        return found
+    plain, open_ = with_options(spec, ANSWER), spec.options.get("confidence") == AUTO
+    if not open_:
+        source = open_link(plain, task).capabilities.confidence
+        return Climb(ANSWER, source, "its server does not score labels itself", tried)
+    found = await _climb(plain, task, ask)
+    return Climb({**ANSWER, **found.options}, found.source, found.why, [*tried, *found.tried])
+
+
+async def _by_server(spec: LinkSpec, task: TaskSpec, ask: Ask) -> tuple[Climb | None, list[Tried]]:
+    """Return the first way in which a link's server scores the labels itself, if any, and what was tried."""
+    tried: list[Tried] = []
+    more = {"confidence": "logprobs"} if spec.options.get("confidence") == AUTO else {}
+    for rung in (FIRST_TOKEN, LIKELIHOOD):
+        options = {**rung.options, **more}
+        try:
+            link = open_link(with_options(spec, options), task)
+            each = _outcome(Rung(rung.source, options), await ask(link))
+        except ScoringError as error:
+            each = Tried(options, "refused", error.message.split("scoring: ", 1)[-1].rstrip("."))
+        tried.append(each)
+        if each.outcome == "gives":
+            return Climb(options, rung.source, "its server scores labels itself", tried), tried
+    return None, tried
+
+
+async def _climb(spec: LinkSpec, task: TaskSpec, ask: Ask) -> Climb:
+    """Return the best rung of those that read answers."""
     tried: list[Tried] = []
     for rung in (LABELS, LABELS_OF_FEWER, CODES, SAMPLES, VERBALISED):
         if not _is_next(rung, tried, spec):
@@ -161,13 +198,15 @@ def _outcome(rung: Rung, answers: Sequence[Answer]) -> Tried:
         return Tried(rung.options, "refused" if refused else "no_label", said[0].rstrip("."))
     if 2 * len(sure) < len(votes):
         return Tried(rung.options, "gives_none", _lacks(rung))
-    of_labels = all(vote.source == LABELS.source for vote in votes)
+    of_labels = all(vote.source in {LABELS.source, FIRST_TOKEN.source} for vote in votes)
     if of_labels and 2 * sum(each == 0.0 for each in sure) > len(sure):
         return Tried(rung.options, "leaves_open", "its labels' tokens leave open which label is best")
     return Tried(rung.options, "gives", f"{len(sure)} of {len(votes)} votes have a confidence")
 
 
 def _lacks(rung: Rung) -> str:
+    if "scoring" in rung.options:
+        return "its server does not score the labels"
     if rung.source in {LABELS.source, CODES.source}:
         return "its server answers without log-probabilities"
     return f"its answers to confidence: {rung.options['confidence']} have none"

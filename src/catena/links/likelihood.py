@@ -5,7 +5,7 @@ from math import exp, log
 
 import msgspec
 
-from catena.confidence.scores import FLOOR
+from catena.confidence.path import FLOOR
 from catena.links.wire import Choice, Completion
 from catena.types import Vote
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from catena.confidence import Found, LabelScorer, Listed, Token
-from catena.errors import LinkError, TaskError
+from catena.errors import ScoringError, TaskError
 from catena.links.batch import half
 from catena.links.client import Client, Reply, since
 from catena.links.codes import Coder
@@ -45,7 +45,7 @@ class Settings(CallOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         top_logprobs: Alternatives to ask for at each token, as many as the server allows; 0 to ask for none.
         codes: Whether labels are asked for as A, B, C ..., in another order for each item.
         scoring: Where labels' probabilities come from: the `answer`, or a server that scores labels itself (see
-            `links.scoring`).
+            `links.scoring`); `auto`: such a server where it is one, found out before the first row.
     """
 
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=400)] = 20
@@ -58,9 +58,14 @@ class Settings(CallOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return self.top_logprobs if self.scored else 0
 
     @property
+    def by_server(self) -> bool:
+        """Whether the server scores the labels itself."""
+        return self.scoring in SOURCES
+
+    @property
     def source(self) -> str:
         """What votes name as the source of their confidence."""
-        if self.scoring != "answer":
+        if self.by_server:
             return SOURCES[self.scoring]
         return "none" if not self.listed else "code_logprobs" if self.codes else "label_logprobs"
 
@@ -108,7 +113,8 @@ def _check_scoring(settings: Settings, where: str) -> None:
         "codes": settings.codes,
         "think": settings.think is not None,
         "mode": settings.mode == "batch",
-        "confidence": settings.confidence not in {None, "logprobs"},
+        "confidence": settings.confidence
+        not in {None, "logprobs", "auto" if settings.scoring == "auto" else None},
     }
     for name, given in others.items():
         if given:
@@ -141,7 +147,7 @@ class OpenAILink:
         shaped = {key: getattr(settings, key) for key in shaping} | settings.ladder | settings.own(task)
         if settings.codes:
             shaped |= {"codes": True, "seed": task.seed}
-        if settings.scoring != "answer":
+        if settings.by_server:
             shaped["scoring"] = settings.scoring
         system = settings.system_of(task)
         self.fingerprint = fingerprint(name, self.kind, task, system=system, **shaped)
@@ -166,7 +172,7 @@ class OpenAILink:
         once: Callable[[str], Awaitable[Answer]] = self._call
         if settings.think is not None:
             once = Thinker(settings.think, self._send, self.question, self._thoughts, self._reader).ask
-        if settings.scoring != "answer":
+        if settings.by_server:
             once = self._server_scorer(answers, task, where).ask
             self._always += max(len(answer.encode()) for answer in answers)  # a label may stand in the prompt
         sampler = Sampler(once, list(task.labels), settings.calls)
@@ -244,8 +250,10 @@ class OpenAILink:
             return reply
         limits = self._limits(reply)
         if reply.status in UNKNOWN and path != CHAT:
-            raise LinkError(
-                f"link '{self.name}': scoring: the server has no {path}.", "Leave out the link's scoring."
+            why = self._client.failure(reply).message.rstrip(".")
+            raise ScoringError(
+                f"link '{self.name}': scoring: the server has no {path} for this model: {why}.",
+                "Leave out the link's scoring.",
             )
         if reply.status != 200:
             used = Usage(latency_ms=since(start))
@@ -303,14 +311,11 @@ class OpenAILink:
         if self._settings.verbalised:
             return read_verbalised(self._scorer, text, cut=cut, abstain=self._abstain)
         found = read_label(self._scorer, text, cut=cut, abstain=self._abstain)
-        return self._vote(choice, found) if isinstance(found, Found) else found
+        return self._vote(choice, text, found) if isinstance(found, Found) else found
 
-    def _vote(self, choice: Choice, found: Found) -> Answer:
-        tokens = _tokens(choice)
-        if not tokens:
-            return Vote(found.label)
-        scores = self._scorer.score(tokens, found.start)
-        if scores.logprobs[scores.best] is None:
+    def _vote(self, choice: Choice, text: str, found: Found) -> Answer:
+        scores = self._scorer.score_answer(_tokens(choice), text, found.start)
+        if scores is None:
             return Vote(found.label)
         label = self._scorer.labels[scores.best]
         if label == self._abstain:  # likelier than what the text begins with

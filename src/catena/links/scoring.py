@@ -3,7 +3,8 @@
 `first-token`: vLLM gives the log-probability of any token that is asked for (`logprob_token_ids`): of every label's first
 one, by one call. `likelihood`: it gives that of every token of a prompt (`prompt_logprobs`): each label is put behind the
 question as if it had been answered, its end included, by one call a label; exact, whatever tokens labels share. `systemone`:
-vLLM and transformers serve choose among options at `/v1/systemone`.
+vLLM and transformers serve choose among options at `/v1/systemone`. `auto` is found out (see `links.ladder`); until it is, it is
+the `answer`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -13,16 +14,16 @@ from typing import Any, Literal
 import msgspec
 
 from catena.confidence import LabelScorer, Listed, Token
-from catena.confidence.scores import FLOOR
-from catena.errors import LinkError
+from catena.confidence.path import FLOOR
+from catena.errors import ScoringError
 from catena.links.likelihood import LIKELIHOOD, Likely, Scored, label_logprob, vote_of
 from catena.links.reading import abstained
-from catena.links.wire import Completion, Count, Tokens, bad_body
+from catena.links.wire import Completion, Count, Tokens, bad_body, decoder
 from catena.types import Answer, Failure, Usage, Vote, together
 
 __all__ = ["SOURCES", "Scoring", "ServerScorer", "read_choice", "read_first_token"]
 
-Scoring = Literal["answer", "first-token", "likelihood", "systemone"]
+Scoring = Literal["answer", "first-token", "likelihood", "systemone", "auto"]
 SOURCES = {
     "first-token": "first_token_logprobs",
     "likelihood": LIKELIHOOD,
@@ -91,17 +92,17 @@ class ServerScorer:
         """Return the first tokens of the labels, as they are written and in other spellings, as many as are listed.
 
         Raises:
-            LinkError: Labels share their first token, they are too many, or the server does not tell tokens.
+            ScoringError: Labels share their first token, they are too many, or the server does not tell tokens.
         """
         way = "Write scoring: likelihood, or leave it out."
         if len(self._answers) >= LISTED:
             said = f"{len(self._answers)} labels are more than the server lists tokens"
-            raise LinkError(f"{self._where}: scoring: {said}.", way)
+            raise ScoringError(f"{self._where}: scoring: {said}.", way)
         written = await self._begun_by(self._answers)
         for of in written.values():
             if len(of) > 1:
                 said = f"labels share their first token: {', '.join(of)}"
-                raise LinkError(f"{self._where}: scoring: {said}.", way)
+                raise ScoringError(f"{self._where}: scoring: {said}.", way)
         spelt = {f" {label}": label for label in self._answers}
         spelt |= {label[:1].upper() + label[1:]: label for label in self._answers}
         more = await self._begun_by(list(spelt))
@@ -114,7 +115,7 @@ class ServerScorer:
         for text in texts:
             tokens = await self._tokenize(text)
             if not tokens:
-                raise LinkError(
+                raise ScoringError(
                     f"{self._where}: scoring: the server has no tokenizer at /tokenize.",
                     "Write scoring: likelihood, or leave it out.",
                 )
@@ -270,5 +271,5 @@ def _said(body: dict[str, Any], label: str) -> dict[str, Any]:
     return _of_one_token(body) | more | {"messages": messages}
 
 
-_decode = msgspec.json.Decoder(Likely).decode
+_decode = decoder(Likely)
 _decode_choice = msgspec.json.Decoder(Choices).decode

@@ -2,14 +2,15 @@
 
 import json
 import math
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from catena.links.refusal import error_in_answer, one_line
 from catena.types import Failure, Usage
 
-__all__ = ["Choice", "Completion", "Count", "Tokens", "bad_body", "read_completion"]
+__all__ = ["Choice", "Completion", "Count", "Tokens", "bad_body", "decoder", "read_completion"]
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
@@ -175,21 +176,26 @@ class Completion(msgspec.Struct, gc=False):
         return " ".join(part for part in parts if part)
 
 
-def read_completion(body: bytes) -> Completion:
-    """Return a whole answer body.
+T = TypeVar("T", bound=Completion)
+
+
+def decoder(to: type[T]) -> Callable[[bytes], T]:
+    """Return what reads a whole answer body.
 
     Servers give a token of probability 0 the logarithm `-Infinity`, which is no JSON, or null in its place; nothing else of
-    such an answer is wrong.
-
-    Raises:
-        msgspec.DecodeError: It is no chat completion. Likewise a UnicodeDecodeError and a RecursionError.
+    such an answer is wrong. What is no chat completion raises a msgspec.DecodeError, UnicodeDecodeError or RecursionError.
     """
-    try:
-        return _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        if (mended := _mended(body)) is None:
-            raise
-        return _decode(mended)
+    strictly = msgspec.json.Decoder(to).decode
+
+    def decode(body: bytes) -> T:
+        try:
+            return strictly(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            if (mended := _mended(body)) is None:
+                raise
+            return strictly(mended)
+
+    return decode
 
 
 def _mended(body: bytes) -> bytes | None:
@@ -198,6 +204,11 @@ def _mended(body: bytes) -> bytes | None:
         said = json.loads(body)
         parts = [choice.get("logprobs") for choice in said["choices"]]
         mended = [_mend(part) for part in parts if isinstance(part, dict)]
+        for known in filter(None, said.get("prompt_logprobs") or []):
+            numbers = dict(zip(known, map(_number, known.values()), strict=True))
+            mended.append(numbers != known)
+            known.clear()
+            known.update({token: each for token, each in numbers.items() if each})
         return msgspec.json.encode(said) if any(mended) else None
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return None
@@ -212,13 +223,17 @@ def _mend(logprobs: dict[str, Any]) -> bool:
     found = False
     for token in content:
         listed = token.get("top_logprobs") or []
-        for each in listed:
-            if each["logprob"] == -math.inf:
-                each["logprob"], found = IMPOSSIBLE, True
-        kept = [each for each in listed if _is_number(each["logprob"])]
-        found |= len(kept) < len(listed)
-        token["top_logprobs"] = kept
+        kept = [_number(each) for each in listed]
+        found |= kept != listed
+        token["top_logprobs"] = [each for each in kept if each]
     return found
+
+
+def _number(token: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a token whose log-probability is a number; None where it has none."""
+    if token["logprob"] == -math.inf:
+        return token | {"logprob": IMPOSSIBLE}
+    return token if _is_number(token["logprob"]) else None
 
 
 def _is_number(logprob: Any) -> bool:
@@ -249,4 +264,4 @@ def bad_body(error: Exception, body: bytes, latency: float) -> Failure:
     return Failure("bad_body", message, retryable=True, usage=usage, charged=True)
 
 
-_decode = msgspec.json.Decoder(Completion).decode
+read_completion = decoder(Completion)

@@ -20,6 +20,11 @@ __all__ = ["load_task", "parse_task"]
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\s,/\\]+\Z")]
 
+INVISIBLE = dict.fromkeys((
+    0xAD, 0x61C, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060, *range(0x2066, 0x206A), 0xFEFF,
+))  # fmt: skip
+"""Characters that nobody sees: soft hyphen, zero-width space, marks of direction. Joiners shape what is seen, so not those."""
+
 
 class _Link(msgspec.Struct, frozen=True):
     name: Name
@@ -102,12 +107,12 @@ def _labels(given: list[str] | dict[str, str | None], where: str) -> dict[str, s
         raise TaskError(f"{where}: labels: at least two different labels are needed.")
     alike: dict[str, str] = {}
     for label in labels:
-        if not label.strip():
+        folded = unicodedata.normalize("NFC", label.translate(INVISIBLE)).strip().casefold()
+        if not folded:
             raise TaskError(f"{where}: labels: a label is empty.")
-        folded = unicodedata.normalize("NFC", label).strip().casefold()
         if folded in alike:
             raise TaskError(
-                f"{where}: labels: '{alike[folded]}' and '{label}' differ only in case or spaces.",
+                f"{where}: labels: '{alike[folded]}' and '{label}' differ only in case, spaces or what is not seen.",
                 "An answer could not tell them apart; rename one.",
             )
         alike[folded] = label
