@@ -1,6 +1,5 @@
 """Which column of a data set is probably what, by its name and what stands in it: guesses for a first task file."""
 
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from catena.data.faults import Faults, IdCheck
 from catena.data.lines import DelimitedFile
 from catena.data.rows import Source, check_columns, open_file
 from catena.errors import DataError, places
-from catena.task import Columns
+from catena.task import Columns, look_of
 
 __all__ = ["Guess", "distinguish", "guess_columns"]
 
@@ -127,7 +126,7 @@ def guess_columns(path: Path, labels: Collection[str] = ()) -> Guess:
 
 
 def distinguish(values: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Split gold values into those that can be labels beside each other and those that differ from them only in case or spaces.
+    """Split gold values into those that can be labels beside each other and those that differ from them only in case, spaces or what is not seen.
 
     >>> distinguish(["Yes", "no", "yes", " "])
     (['Yes', 'no'], ['yes', ' '])
@@ -135,16 +134,11 @@ def distinguish(values: Iterable[str]) -> tuple[list[str], list[str]]:
     labels: dict[str, str] = {}
     alike = []
     for value in values:
-        if (key := fold(value)) and key not in labels:
+        if (key := look_of(value)) and key not in labels:
             labels[key] = value
         else:
             alike.append(value)
     return list(labels.values()), alike
-
-
-def fold(label: str) -> str:
-    """Return what a label is compared by: two labels may not be equal in it."""
-    return unicodedata.normalize("NFC", label).strip().casefold()
 
 
 def _check_separator(source: Source) -> None:

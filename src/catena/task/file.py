@@ -16,7 +16,7 @@ from catena.task.words import convert
 from catena.types import Example
 from catena.yaml_text import read_yaml
 
-__all__ = ["load_task", "parse_task"]
+__all__ = ["load_task", "look_of", "parse_task"]
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\s,/\\]+\Z")]
 
@@ -98,6 +98,11 @@ def parse_task(text: str, where: str = "task") -> TaskSpec:
     )
 
 
+def look_of(label: str) -> str:
+    """Return what a label is compared by: two labels may not be equal in it."""
+    return unicodedata.normalize("NFC", label.translate(INVISIBLE)).strip().casefold()
+
+
 def _labels(given: list[str] | dict[str, str | None], where: str) -> dict[str, str]:
     labels = dict.fromkeys(given, "") if isinstance(given, list) else {k: v or "" for k, v in given.items()}
     if len(labels) < len(given):
@@ -107,8 +112,7 @@ def _labels(given: list[str] | dict[str, str | None], where: str) -> dict[str, s
         raise TaskError(f"{where}: labels: at least two different labels are needed.")
     alike: dict[str, str] = {}
     for label in labels:
-        folded = unicodedata.normalize("NFC", label.translate(INVISIBLE)).strip().casefold()
-        if not folded:
+        if not (folded := look_of(label)):
             raise TaskError(f"{where}: labels: a label is empty.")
         if folded in alike:
             raise TaskError(
