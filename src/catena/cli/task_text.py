@@ -9,9 +9,9 @@ from pathlib import Path
 import yaml
 
 from catena.cli.output import counted
-from catena.data.guess import Guess, distinguish, fold
+from catena.data.guess import Guess, distinguish
 from catena.errors import InputError
-from catena.task import Columns, parse_task
+from catena.task import Columns, look_of, parse_task
 
 __all__ = ["preset_text", "scalar", "task_text"]
 
@@ -107,9 +107,9 @@ def preset_text(preset: str, guess: Guess | None, out: Path) -> tuple[str, list[
             f"The preset {preset} asks about a target, and the data have no column 'target' or 'topic'.",
             "Add a column 'target' that says in each row what the question is about.",
         )
-    given = {fold(value): value for value in reversed(guess.labels)}
+    given = {look_of(value): value for value in reversed(guess.labels)}
     strange = [
-        value for value in guess.labels if value != given[fold(value)] or fold(value) not in task.labels
+        value for value in guess.labels if value != given[look_of(value)] or look_of(value) not in task.labels
     ]
     if strange:
         notes.append(
@@ -156,7 +156,7 @@ def _labels(guess: Guess) -> tuple[list[str], list[str]]:
     if len(labels) < 2:
         there = "only one label" if labels else "no labels"
         notes.append(f"the data show {there}; write yours here")
-        labels += [name for name in ("label-1", "label-2") if name not in map(fold, labels)][
+        labels += [name for name in ("label-1", "label-2") if name not in map(look_of, labels)][
             : 2 - len(labels)
         ]
     return labels, notes

@@ -220,7 +220,7 @@ def _distinct(column: _Column) -> bool:
 
 
 def _shared(values: Iterable[str], known: Iterable[str]) -> set[str]:
-    return {fold(value) for value in values} & {fold(label) for label in known}
+    return {look_of(value) for value in values} & {look_of(label) for label in known}
 
 
 def _look_at_all(
