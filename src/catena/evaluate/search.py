@@ -9,7 +9,7 @@ the item: by their own votes (*soft*) and by those of all links (*fair*), half a
 hits (*hard*), which corrects it as far as the candidates differ by more than chance explains, and links are judged by each
 other and by their prices (`trend`). A chain is taken only where chains chosen on halves of the pilot gain on the other halves
 over the best single link that can be paid for (`contest`). And what is promised is lowered by how much such choices overstate
-themselves.
+themselves; that of a single link by its luck.
 """
 
 from dataclasses import dataclass
@@ -139,9 +139,16 @@ class Search:
             chain, single = contest.finalists(scores)
             enough = scores[chain] - scores[single] > MARGIN / np.sqrt(len(self._gold))
             at = chain if enough else single
+        if candidates[at].own and self.fit.certain is None:
+            return self._describe(candidates[at], said[at], self._luck(said[at]))
         # What is made of the best has their luck in it, on all halves: growing makes no choice more modest.
         overstated = max(one.overstated(lambda at: self._halved(candidates[at])) for one in contests)
-        return self._describe(candidates[at], said[at], overstated)
+        return self._describe(candidates[at], said[at], overstated + boast(said[at].soft, said[at].hard) / 2)
+
+    def _luck(self, said: Judged) -> float:
+        """Return by how much a single link overstates itself: its luck, as the other links and the prices show it."""
+        probably = float((said.hard * (1 + self._draw.luck)).mean())
+        return float((said.soft.mean() + said.hard.mean()) / 2) - probably
 
     def _contests(self, each: float, candidates: list[Candidate], said: list[Judged]) -> list[Contest]:
         """Add longer chains to the candidates, as long as one link more gains; return their contests, that of all comes last."""
@@ -186,7 +193,6 @@ class Search:
         return self._halves.chain(candidate.links, candidate.forwarded)
 
     def _describe(self, candidate: Candidate, said: Judged, overstated: float) -> Found:
-        overstated += boast(said.soft, said.hard) / 2
         sure = float((said.soft == 1).mean()) if self.fit.certain in candidate.links else 0.0
         accuracy = float(np.clip((said.soft.mean() + said.hard.mean()) / 2 - overstated, sure, 1.0))
         if self.fit.certain == candidate.links[0]:
