@@ -65,6 +65,30 @@ def test_fingerprint():
     assert len({opened("m", **options).fingerprint for options in same}) == 1
 
 
+def test_its_own_words():
+    """A link's own instruction, prompt and system message take the place of the task's, and shape its votes."""
+    row = Item(0, "1", "Good.")
+    plain, system = opened("m"), opened("m", system="Be brief.")
+    asked_so = opened("m", instruction="Is it liked?"), opened("m", prompt="{{ text }} {{ question }}")
+    first, second = (link.render(row) for link in asked_so)
+    assert first.startswith("Is it liked?\n")
+    assert second == "Good. What does it say?"
+    kind = {"name": "t", "kind": "transformers", "model": "m", "system": "Be kind."}
+    task = chain_task(kind, labels=LABELS, system="Be brief.")
+    own = open_link(task.chain[0], task)
+    assert len({link.fingerprint for link in (plain, system, own, *asked_so)}) == 5
+
+
+@needs_torch
+def test_its_own_system_message_is_read(folder):
+    """The model reads the link's own message: the votes are those of a task that has it."""
+    link = {"name": "t", "kind": "transformers", "model": str(folder), "system": "Be kind."}
+    task = chain_task(link, labels=LABELS, system="Be brief.")
+    own, of_task = asked(open_link(task.chain[0], task)), asked(opened(folder, system="Be kind."))
+    assert [vote.logprobs for vote in own] == [vote.logprobs for vote in of_task]
+    assert [vote.logprobs for vote in own] != [vote.logprobs for vote in asked(opened(folder))]
+
+
 def test_options_are_checked():
     """An unknown option names the nearest; none lets code of a model run."""
     with pytest.raises(TaskError, match="Did you mean 'quantization'"):

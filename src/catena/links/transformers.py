@@ -45,6 +45,9 @@ class Settings(Source, frozen=True, kw_only=True, forbid_unknown_fields=True):
         context: Most tokens of a question and a label; what the model's files say unless said.
         batch: Most questions at a time.
         pass_tokens: Most tokens in a pass; fewer for a wide model on the processor, and as soon as memory runs out.
+        instruction: In the place of the task's, for this link alone.
+        prompt: Likewise.
+        system: Likewise; empty for none.
     """
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
@@ -53,6 +56,9 @@ class Settings(Source, frozen=True, kw_only=True, forbid_unknown_fields=True):
     context: Annotated[int, msgspec.Meta(ge=1)] | None = None
     batch: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 256
     pass_tokens: Annotated[int, msgspec.Meta(ge=1)] = 8192
+    instruction: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    prompt: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    system: str | None = None
 
 
 def open_link(spec: LinkSpec, task: TaskSpec, where: str) -> "TransformersLink":
@@ -65,15 +71,17 @@ class TransformersLink:
 
     def __init__(self, name: str, settings: Settings, task: TaskSpec, where: str) -> None:
         self.name = name
-        self.render = Prompter(task)
+        self.render = Prompter(task, where, settings.instruction, settings.prompt)
         self.capabilities = Capabilities("label_logprobs", batch=settings.batch, model=settings.model)
         shaping = ("model", "revision", "dtype", "quantization", "chat", "spellings", "context")
-        self.fingerprint = fingerprint(
-            name, "transformers", task, system=task.system, **{key: getattr(settings, key) for key in shaping}
-        )
+        shaped = {key: getattr(settings, key) for key in shaping}
+        own = {"instruction": settings.instruction, "prompt": settings.prompt}
+        shaped |= {key: words for key, words in own.items() if words is not None}
+        system = task.system if settings.system is None else settings.system
+        self.fingerprint = fingerprint(name, "transformers", task, system=system, **shaped)
         self._settings = settings
         self._labels = tuple(task.labels)
-        self._system = task.system or ""
+        self._system = system or ""
         self._where = where
         self._checkpoint: Checkpoint | None = None
         self._questions: Questions | None = None
