@@ -146,6 +146,20 @@ def test_a_target_is_met_as_cheaply_as_possible():
     assert maker.plan(parse_budget("0.2x:link2"), parse_target("accuracy=0.99")).reached is False
 
 
+def test_a_plan_is_told_once():
+    """Where the plan is on the frontier, what is said of it is the same there, whichever budgets take it."""
+    votes, _ = panel([2.0, 2.1, 2.3], shared=0.3, prices=[1, 5, 50])
+    for seed in range(3):
+        maker, _ = planner(votes, 60, seed, links=2)
+        for times in (0.15, 0.3, 0.5):  # pay for the first two links on everything, and not for the third
+            budget = parse_budget(f"{times}x:link2")
+            found = maker.plan(budget).found
+            assert [one for one in maker.frontier(budget) if one.candidate == found.candidate] in (
+                [],
+                [found],
+            )
+
+
 def test_the_frontier_rises():
     """Each plan on it costs more and promises more than the one before."""
     votes, _ = panel(HARDER)

@@ -140,14 +140,18 @@ class Planner:
         return Plan(self._write_down(found.candidate, budget, reference), found, reference, asked, reached)
 
     def frontier(self, budget: Budget | None) -> list[Found]:
-        """Return the best plans from the cheapest budget up, each better than all cheaper ones."""
+        """Return the best plans from the cheapest budget up, each better than all cheaper ones.
+
+        Of one that several budgets take, what is said is as for the asked one, or the largest: most stood for choice there.
+        """
         reference = self._reference(budget)
         search, costs = self._search(budget, reference), self.paid.mean(1)
         asked = self._each(budget, reference)
         steps = ladder(costs.tolist(), max(float(costs.max()), asked or 0.0))
-        found = [search.best(each) for each in sorted({*steps, *([asked] if asked else [])})]
+        found = [search.best(each) for each in [*steps, *([asked] if asked else [])]]
+        told = {one.candidate: one for one in found if one}
         kept: list[Found] = []
-        for each in sorted((one for one in found if one), key=lambda one: (one.usd, -one.value)):
+        for each in sorted(told.values(), key=lambda one: (one.usd, -one.value)):
             if not kept or each.value > kept[-1].value:
                 kept.append(each)
         return kept
