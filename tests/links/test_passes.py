@@ -178,16 +178,20 @@ def pages():
 if sys.argv[1] == "kept":
     keep_freed()
 pages()
-print(pages())
+print(sum(pages() for _ in range(4)))
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory in other ways")
 def test_what_tensors_free_is_kept():
-    """The memory of one pass's tensors is there for the next; by itself the C library would get it anew, page by page."""
+    """The memory of one pass's tensors is there for the next ones; by itself the C library would get it anew, page by page.
+
+    A block or two may still be got anew before all have found their places.
+    """
     pages = {
         way: int(subprocess.run([sys.executable, "-c", FREED, way], capture_output=True, check=True).stdout)
         for way in ("kept", "as it is")
     }
-    assert pages["kept"] < 100
-    assert pages["as it is"] > 5 * 10 * 256 / 2
+    one_round = 5 * 10 * 256
+    assert pages["kept"] < one_round / 2
+    assert pages["as it is"] > one_round / 2
