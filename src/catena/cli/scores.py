@@ -9,8 +9,7 @@ from catena.cli.drawing import Ink
 from catena.cli.pictures import reliability_bar, risk_spark
 from catena.cli.tables import fits, table
 from catena.data.cells import one_line
-from catena.report.words import figure as _number
-from catena.report.words import share as _share
+from catena.report.words import figure, share
 
 __all__ = ["further_tables", "group_table"]
 
@@ -48,9 +47,9 @@ def _group(name: str, row: Mapping[str, Any], items: str, several: bool) -> list
         name,
         *whose,
         items,
-        _share(row["accuracy"]),
-        _number(row["macro_f1"]),
-        _number(row["micro_f1"]),
+        share(row["accuracy"]),
+        figure(row["macro_f1"]),
+        figure(row["micro_f1"]),
     ]
 
 
@@ -69,10 +68,10 @@ def _last(document: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 def _classes(name: str, of: Mapping[str, Any]) -> Table:
     rows = [
-        [label, f"{c['support']:,}", _number(c["precision"]), _number(c["recall"]), _number(c["f1"])]
+        [label, f"{c['support']:,}", figure(c["precision"]), figure(c["recall"]), figure(c["f1"])]
         for label, c in of["per_class"].items()
     ]
-    title = f"Per class: {name} (micro-F1 {_number(of['micro_f1'])})"
+    title = f"Per class: {name} (micro-F1 {figure(of['micro_f1'])})"
     return table(title, ["class", "gold", "precision", "recall", "F1"], rows, left=1)
 
 
@@ -94,10 +93,10 @@ def _confidence(document: Mapping[str, Any], ink: Ink) -> list[Any]:
         rows.append(
             [
                 name,
-                _number(of["auroc"]),
-                _number(calibration["ece"] if calibration else None),
-                *[_share(each) for each in at],
-                _number(risk["area"] if risk else None),
+                figure(of["auroc"]),
+                figure(calibration["ece"] if calibration else None),
+                *[share(each) for each in at],
+                figure(risk["area"] if risk else None),
                 risk_spark(risk["risk"], ink) if risk else "",
             ]
         )
@@ -118,8 +117,8 @@ def _confidence(document: Mapping[str, Any], ink: Ink) -> list[Any]:
                 [
                     f"{each['low']:.2f} to {each['high']:.2f}",
                     f"{each['n']:,}",
-                    _number(each["mean_probability"]),
-                    _number(each["hit_rate"]),
+                    figure(each["mean_probability"]),
+                    figure(each["hit_rate"]),
                     reliability_bar(each["mean_probability"], each["hit_rate"], ink),
                 ]
                 for each in of["calibration"]["bins"]
@@ -138,11 +137,11 @@ def _risk_at(risk: Mapping[str, Any], coverage: float) -> float:
 
 def _agreement(agreement: Mapping[str, Any]) -> list[Any]:
     rows = [
-        [each["link"] or "the result", "gold", f"{each['n']:,}", _number(each["kappa"])]
+        [each["link"] or "the result", "gold", f"{each['n']:,}", figure(each["kappa"])]
         for each in agreement["kappa_with_gold"]
     ]
-    rows += [[*each["links"], f"{each['n']:,}", _number(each["kappa"])] for each in agreement["kappa"]]
-    alpha = f"Krippendorff's alpha over all votes of all links: {_number(agreement['krippendorff_alpha'])}"
+    rows += [[*each["links"], f"{each['n']:,}", figure(each["kappa"])] for each in agreement["kappa"]]
+    alpha = f"Krippendorff's alpha over all votes of all links: {figure(agreement['krippendorff_alpha'])}"
     note = "A link that saw only what others forwarded saw the harder items: its agreement is lower for that alone."
     return [table("Cohen's kappa", ["between", "and", "items", "kappa"], rows, left=2), alpha, note]
 

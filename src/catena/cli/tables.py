@@ -7,9 +7,7 @@ from rich import box
 from rich.cells import cell_len, chop_cells
 from rich.table import Table
 
-from catena.report.words import figure as _number
-from catena.report.words import money
-from catena.report.words import share as _share
+from catena.report.words import figure, money, share
 
 __all__ = [
     "WIDEST_TEXT",
@@ -39,7 +37,7 @@ def links_tables(run: Mapping[str, Any], width: int) -> list[Table]:
     for link in run["links"]:
         tokens = f"{link['prompt_tokens']:,}/{link['completion_tokens']:,}"
         counts = [f"{link[key]:,}" for key in ("received", "kept", "forwarded", "failed", "calls")]
-        rest = [tokens, money(link["cost_usd"]), f"{link['seconds']:.1f}", _share(link["agreement"])]
+        rest = [tokens, money(link["cost_usd"]), f"{link['seconds']:.1f}", share(link["agreement"])]
         rows.append([link["link"], link["model"], *counts, *rest])
     if fits(names, rows, width, left=2):
         return [table("What each link did", names, rows, left=2)]
@@ -91,12 +89,12 @@ def scores_table(scores: Mapping[str, Any], rule: str | None) -> Table:
     if "final" in scores and rule not in scores["aggregates"]:
         rows.append((f"{rule} (the result)", scores["final"]))
     names = ["labels of", "items", "accuracy", "macro-F1"]
-    cells = [[name, f"{of['gold']:,}", _share(of["accuracy"]), _number(of["macro_f1"])] for name, of in rows]
+    cells = [[name, f"{of['gold']:,}", share(of["accuracy"]), figure(of["macro_f1"])] for name, of in rows]
     if any("accuracy_low" in of for _, of in rows):
         names = [*names[:3], "95 % interval", "macro-F1", "95 % interval"]
         for row, (_, of) in zip(cells, rows, strict=True):
-            row.insert(3, _between(of, "accuracy", _share))
-            row.append(_between(of, "macro_f1", _number))
+            row.insert(3, _between(of, "accuracy", share))
+            row.append(_between(of, "macro_f1", figure))
     over = scores.get("macro_f1_over")
     return table(f"Against gold, F1 over {', '.join(over)}" if over else "Against gold", names, cells, left=1)
 
@@ -111,7 +109,7 @@ def classes_tables(scores: Mapping[str, Any], width: int) -> list[Table]:
         [
             label,
             f"{known['support']:,}",
-            *[_number(each["per_class"].get(label, {}).get("f1")) for _, each in of],
+            *[figure(each["per_class"].get(label, {}).get("f1")) for _, each in of],
         ]
         for label, known in _most_gold(scores)["per_class"].items()
     ]
