@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -152,3 +153,8 @@ def finish(process, timeout=60):
         process.kill()
         process.wait()
     return process.returncode, out, err
+
+
+def calls(provider):
+    """Return how many calls each model got."""
+    return Counter(call.model for call in provider.calls())

@@ -12,7 +12,7 @@ from catena.cli import main
 from catena.evaluate.looks import draws_worth
 from catena.task import load_task
 from catena.testing.provider import FakeProvider
-from chains import BATCH, LABELS, batches_in, chain_text, labels_of, openai, texts, votes_in
+from chains import BATCH, LABELS, batches_in, calls, chain_text, labels_of, openai, texts, votes_in
 from cli.test_certify import KEYS
 
 N = 300
@@ -67,11 +67,6 @@ def certify(capsys, *options, task="task.yaml", code=0, data="data.csv", chain="
     words = ["certify", task, data, "--out", "run", "--chain", chain, "--agreement", "0.9", *options]
     assert main([*map(str, words), "--json"]) == code, capsys.readouterr().err
     return json.loads(capsys.readouterr().out)
-
-
-def calls(provider):
-    """Return how many calls each model got."""
-    return Counter(call.model for call in provider.calls())
 
 
 def kept_by(capsys):

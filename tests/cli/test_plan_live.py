@@ -10,7 +10,7 @@ import yaml
 from catena.cli import main
 from catena.task import load_task
 from catena.testing.provider import FakeProvider
-from chains import LABELS, chain_text, label_bytes, openai, texts, votes_in
+from chains import LABELS, calls, chain_text, label_bytes, openai, texts, votes_in
 from tables import vote, write_votes
 
 N, PILOT = 600, 120
@@ -61,11 +61,6 @@ def plan(here, capsys):
         return json.loads(captured.out)
 
     return run
-
-
-def calls(provider):
-    """Return how many calls each model got."""
-    return Counter(call.model for call in provider.calls())
 
 
 def test_the_plan_runs_and_buys_no_vote_of_the_pilot_again(plan, here, provider, gold):
